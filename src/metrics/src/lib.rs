@@ -1,0 +1,80 @@
+//! What a shard counts: counters, gauges and latency histograms, written by one shard, read by anyone.
+//!
+//! Writing is a plain load and store to a cache line that only its shard writes; there is no lock and no
+//! read-modify-write. Never knows what the numbers mean to a client, nor who shows them.
+#![forbid(unsafe_code)]
+
+mod histogram;
+mod value;
+
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use value::{Counter, Gauge};
+
+/// One value as it is shown: its name without the common prefix, what it means, and its kind.
+#[derive(Debug)]
+pub struct Described<'a> {
+    /// The name; counters end in `_total`.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// The value itself.
+    pub value: Value<'a>,
+}
+
+/// A value of one of the kinds.
+#[derive(Debug)]
+pub enum Value<'a> {
+    /// Only grows.
+    Counter(&'a Counter),
+    /// Goes up and down.
+    Gauge(&'a Gauge),
+    /// A distribution of durations.
+    Histogram(&'a Histogram),
+}
+
+macro_rules! shard_metrics {
+    ($($name:ident: $kind:ident $help:literal,)*) => {
+        /// Everything that one shard counts.
+        #[derive(Debug, Default)]
+        pub struct ShardMetrics {
+            $(
+                #[doc = $help]
+                pub $name: $kind,
+            )*
+        }
+
+        impl ShardMetrics {
+            /// Every value with its name and meaning, in the order of their declaration.
+            pub fn describe(&self) -> Vec<Described<'_>> {
+                vec![$(Described { name: stringify!($name), help: $help, value: Value::$kind(&self.$name) },)*]
+            }
+        }
+    };
+}
+
+shard_metrics! {
+    connections: Gauge "Connections open now.",
+    connections_accepted_total: Counter "Connections accepted.",
+    connections_handed_over_total: Counter "Connections given to a less loaded shard after their acceptance.",
+    connections_malformed_total: Counter "Connections closed because of malformed bytes.",
+    connections_idle_closed_total: Counter "Connections closed because they were idle or too slow.",
+    requests_total: Counter "Requests received.",
+    request_memory_bytes: Gauge "Memory held by requests on their way.",
+    produce_bytes_total: Counter "Bytes of record batches accepted.",
+    produce_records_total: Counter "Records accepted.",
+    produce_rejected_total: Counter "Batches refused.",
+    produce_latency: Histogram "From a produce request's last byte to its answer.",
+    fetch_bytes_total: Counter "Bytes of record batches sent to consumers.",
+    fetch_waiting: Gauge "Fetches waiting for data.",
+    log_partitions: Gauge "Partition logs open.",
+    log_written_bytes_total: Counter "Bytes written to segments, padding included.",
+    log_writes_total: Counter "Synced writes.",
+    log_write_latency: Histogram "One synced write.",
+    log_cache_bytes: Gauge "Memory held by chunks, the tail's and the read cache's.",
+    log_cold_bytes_total: Counter "Bytes sent from files rather than from memory.",
+    log_faults_total: Counter "Failed disk operations.",
+    turns_total: Counter "Turns of the shard's loop.",
+    turns_slow_total: Counter "Turns longer than 20 ms.",
+    turn_latency: Histogram "One turn's own work, without waiting.",
+    io_punted_total: Counter "Operations that the kernel or the fallback gave to a helper thread.",
+}
