@@ -20,7 +20,7 @@ pub fn serve(listener: std::net::TcpListener, status: Arc<Status>) -> io::Result
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime, accept(TcpListener::from_std(listener)?, status))
+    tasks.block_on(&runtime, async { accept(TcpListener::from_std(listener)?, status).await })
 }
 
 async fn accept(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {

@@ -60,8 +60,14 @@ impl Pool {
 
     /// Memory of at least `bytes`, aligned to [`BLOCK_BYTES`]; `None` if the limit would be passed.
     pub fn take(&self, bytes: usize) -> Option<BufMut> {
-        let region = self.region(bytes)?;
+        let region = self.region(bytes, false)?;
         Some(BufMut::new(region))
+    }
+
+    /// As [`Pool::take`], but past the limit where need be: for answers, whose number is bounded elsewhere and without
+    /// which nothing would ever come back.
+    pub fn take_over(&self, bytes: usize) -> BufMut {
+        BufMut::new(self.region(bytes, true).expect("the limit is not asked"))
     }
 
     /// Bytes now out of the pool.
@@ -74,14 +80,14 @@ impl Pool {
         self.shared.limit_bytes
     }
 
-    fn region(&self, bytes: usize) -> Option<Region> {
+    fn region(&self, bytes: usize, over: bool) -> Option<Region> {
         let class = class_of(bytes);
         let capacity = match class {
             Some(class) => class_bytes(class),
             None => bytes.checked_next_multiple_of(BLOCK_BYTES)?,
         };
         let used = self.shared.used_bytes.fetch_add(capacity, Ordering::Relaxed);
-        if used.saturating_add(capacity) > self.shared.limit_bytes {
+        if !over && used.saturating_add(capacity) > self.shared.limit_bytes {
             self.shared.used_bytes.fetch_sub(capacity, Ordering::Relaxed);
             return None;
         }

@@ -57,6 +57,7 @@ shard_metrics! {
     connections_accepted_total: Counter "Connections accepted.",
     connections_handed_over_total: Counter "Connections given to a less loaded shard after their acceptance.",
     connections_malformed_total: Counter "Connections closed because of malformed bytes.",
+    connections_unsupported_total: Counter "Connections closed because of an API or version that is not served.",
     connections_idle_closed_total: Counter "Connections closed because they were idle or too slow.",
     requests_total: Counter "Requests received.",
     request_memory_bytes: Gauge "Memory held by requests on their way.",

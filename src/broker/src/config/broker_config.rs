@@ -1,0 +1,194 @@
+//! The settings that have effect, as the types that the broker uses.
+
+use std::path::PathBuf;
+
+use model::NodeId;
+
+use super::listeners::{Endpoint, Listener, listeners, optional_endpoint};
+use super::setting::{Problem, list};
+use super::settings::{ConfigError, Settings, Sources};
+use super::topic_config::TopicConfig;
+
+/// When a write counts as done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// On stable storage.
+    Disk,
+    /// In the device, for disks that keep it through a power cut.
+    Device,
+}
+
+/// The broker's configuration. Fields have Kafka's names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokerConfig {
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Where metrics and health are served.
+    pub admin_listener: Option<Endpoint>,
+    /// The data directory.
+    pub log_dir: PathBuf,
+    /// This broker's id.
+    pub node_id: NodeId,
+    /// Where it stands.
+    pub broker_rack: Option<String>,
+    /// Partitions of a topic that does not say how many.
+    pub num_partitions: u32,
+    /// Whether asking for a topic's metadata may create it.
+    pub auto_create_topics_enable: bool,
+    /// Whether topics may be deleted.
+    pub delete_topic_enable: bool,
+    /// The largest request.
+    pub socket_request_max_bytes: usize,
+    /// Memory for requests being read or served; `None`: the broker's own choice.
+    pub queued_max_request_bytes: Option<u64>,
+    /// How long a silent connection stays.
+    pub connections_max_idle_ms: u64,
+    /// The most that one fetch is answered with.
+    pub fetch_max_bytes: usize,
+    /// How many fetch sessions are remembered, over all shards.
+    pub max_incremental_fetch_session_cache_slots: u32,
+    /// How long a silent producer is remembered.
+    pub producer_id_expiration_ms: u64,
+    /// When a write counts as done.
+    pub flush: Flush,
+    /// Memory for the read cache, over all shards; `None`: a quarter of what the process may have.
+    pub read_cache_bytes: Option<u64>,
+    /// What a topic without values of its own has.
+    pub topic_defaults: TopicConfig,
+    pub(super) settings: Settings,
+}
+
+impl BrokerConfig {
+    /// From all sources; fails with one line about the first thing that is wrong.
+    pub fn load(sources: &Sources<'_>) -> Result<BrokerConfig, ConfigError> {
+        let settings = Settings::load(sources)?;
+        check_roles(&settings)?;
+        let not_negative = |name: &str| u64::try_from(settings.integer(name)).ok();
+        let small = |name: &str| u32::try_from(settings.integer(name)).expect("the table bounds it");
+        let rack = settings.value("broker.rack").filter(|rack| !rack.is_empty());
+        Ok(BrokerConfig {
+            listeners: listeners(&settings)?,
+            admin_listener: optional_endpoint(&settings, "corelog.admin.listener")?,
+            log_dir: log_dir(&settings)?,
+            node_id: node_id(&settings)?,
+            broker_rack: rack.map(str::to_owned),
+            num_partitions: small("num.partitions"),
+            auto_create_topics_enable: settings.boolean("auto.create.topics.enable"),
+            delete_topic_enable: settings.boolean("delete.topic.enable"),
+            socket_request_max_bytes: small("socket.request.max.bytes") as usize,
+            queued_max_request_bytes: not_negative("queued.max.request.bytes").filter(|bytes| *bytes > 0),
+            connections_max_idle_ms: not_negative("connections.max.idle.ms")
+                .map_or(FOR_EVER_MS, |ms| ms.min(FOR_EVER_MS)),
+            fetch_max_bytes: small("fetch.max.bytes") as usize,
+            max_incremental_fetch_session_cache_slots: small("max.incremental.fetch.session.cache.slots"),
+            producer_id_expiration_ms: u64::from(small("producer.id.expiration.ms")),
+            flush: if settings.text("corelog.flush") == "device" { Flush::Device } else { Flush::Disk },
+            read_cache_bytes: not_negative("corelog.read.cache.bytes"),
+            topic_defaults: TopicConfig::effective(&settings, &controller::Configs::new()),
+            settings,
+        })
+    }
+
+    /// The settings as they were set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+fn node_id(settings: &Settings) -> Result<NodeId, ConfigError> {
+    let older = settings.assigned("broker.id").map(|_| settings.integer("broker.id")).filter(|id| *id >= 0);
+    let id = match (settings.assigned("node.id"), older) {
+        (None, Some(id)) => id,
+        (Some(_), Some(id)) if id != settings.integer("node.id") => {
+            return Err(refused(settings, "broker.id", &id.to_string(), "node.id is set to something else"));
+        }
+        _ => settings.integer("node.id"),
+    };
+    Ok(NodeId(i32::try_from(id).expect("the table bounds it")))
+}
+
+fn log_dir(settings: &Settings) -> Result<PathBuf, ConfigError> {
+    let name = if settings.assigned("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
+    let mut directories = list(settings.text(name));
+    match (directories.next(), directories.next()) {
+        (Some(directory), None) => Ok(PathBuf::from(directory)),
+        _ => Err(refused(settings, name, settings.text(name), "this broker has exactly one data directory")),
+    }
+}
+
+fn check_roles(settings: &Settings) -> Result<(), ConfigError> {
+    let roles = settings.text("process.roles");
+    if !list(roles).any(|role| role == "broker") {
+        return Err(refused(settings, "process.roles", roles, "this program is always a broker"));
+    }
+    for name in ["controller.quorum.voters", "controller.quorum.bootstrap.servers"] {
+        if list(settings.text(name)).count() > 1 {
+            return Err(refused(settings, name, settings.text(name), "this broker stands alone"));
+        }
+    }
+    Ok(())
+}
+
+fn refused(settings: &Settings, name: &str, value: &str, instead: &str) -> ConfigError {
+    settings.error(name, Problem::Refused { value: value.to_owned(), instead: instead.to_owned() })
+}
+
+/// Ten years: long enough, and sums of times stay far from their limits.
+const FOR_EVER_MS: u64 = 10 * 365 * 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn load(arguments: &[&str]) -> Result<BrokerConfig, String> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
+        BrokerConfig::load(&Sources { set: &arguments, ..Sources::default() }).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_serve_without_any_setting() {
+        let config = load(&[]).expect("defaults are valid");
+        assert_eq!(config.log_dir, Path::new("./data"));
+        assert_eq!(config.node_id, NodeId(1));
+        assert_eq!(config.queued_max_request_bytes, None);
+        assert_eq!(config.read_cache_bytes, None);
+        assert_eq!(config.flush, Flush::Disk);
+        assert_eq!(config.admin_listener.map(|endpoint| endpoint.to_string()).as_deref(), Some("127.0.0.1:9644"));
+        assert_eq!(config.topic_defaults.max_message_bytes, 1_048_588);
+    }
+
+    #[test]
+    fn older_names_hold_where_the_newer_are_not_set() {
+        let config = load(&["broker.id=4", "log.dir=/a"]).expect("valid");
+        assert_eq!((config.node_id, config.log_dir.as_path()), (NodeId(4), Path::new("/a")));
+        let config = load(&["broker.id=4", "node.id=4", "log.dir=/a", "log.dirs=/b"]).expect("valid");
+        assert_eq!((config.node_id, config.log_dir.as_path()), (NodeId(4), Path::new("/b")));
+    }
+
+    #[test]
+    fn what_needs_more_than_one_broker_or_directory_is_refused() {
+        for (arguments, expected) in [
+            (
+                &["broker.id=4", "node.id=5"][..],
+                "broker.id: '4' is refused: node.id is set to something else (from --set)",
+            ),
+            (
+                &["log.dirs=/a,/b"],
+                "log.dirs: '/a,/b' is refused: this broker has exactly one data directory (from --set)",
+            ),
+            (&["log.dirs="], "log.dirs: '' is refused: this broker has exactly one data directory (from --set)"),
+            (
+                &["process.roles=controller"],
+                "process.roles: 'controller' is refused: this program is always a broker (from --set)",
+            ),
+            (
+                &["controller.quorum.voters=1@a:1,2@b:1"],
+                "controller.quorum.voters: '1@a:1,2@b:1' is refused: this broker stands alone (from --set)",
+            ),
+        ] {
+            assert_eq!(load(arguments).map(drop), Err(expected.to_string()));
+        }
+    }
+}

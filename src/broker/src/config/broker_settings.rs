@@ -1,0 +1,102 @@
+//! The broker's settings that do something, will do something, or refuse some of Kafka's values.
+//! The rest of Kafka's names is in `kafka_settings`.
+
+use super::setting::Bounds::{Any, AtLeast, ListOf, OneOf, Range};
+use super::setting::Kind::{Boolean, Class, Int, List, Long, String};
+use super::setting::{Bounds, Kind, Setting};
+
+const fn set(name: &'static str, kind: Kind, default: Option<&'static str>, bounds: Bounds) -> Setting {
+    Setting::known(name, kind, default, bounds)
+}
+
+/// In the order in which the settings page shows them.
+pub(super) const BROKER_SETTINGS: &[Setting] = &[
+    // Where it listens and lives.
+    set("listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), Any)
+        .doc("Addresses to serve clients on, NAME://HOST:PORT; an empty host is every address of the machine."),
+    set("advertised.listeners", List, None, Any)
+        .doc("Addresses that clients are told, by listener name; without one, the address that the client used."),
+    set("listener.security.protocol.map", String, Some("PLAINTEXT:PLAINTEXT"), Any)
+        .doc("The protocol of each listener name; a listener that is opened can only be PLAINTEXT."),
+    set("controller.listener.names", List, None, Any)
+        .doc("Listeners of these names are not opened: the controller is inside the broker."),
+    set("log.dirs", List, None, Any).doc("The directory for all data; takes precedence over log.dir."),
+    set("log.dir", List, Some("./data"), Any).doc("The directory for all data."),
+    set("node.id", Int, Some("1"), AtLeast(0)).doc("This broker's id; a data directory keeps the one it began with."),
+    set("broker.id", Int, Some("-1"), Any).doc("The older name of node.id; if both are set they must agree."),
+    set("broker.rack", String, None, Any).doc("What Metadata says about where this broker stands."),
+    set("process.roles", List, Some("broker,controller"), ListOf(&["broker", "controller"]))
+        .doc("Must have the broker role; the controller is always inside."),
+    set("controller.quorum.voters", List, Some(""), Any).doc("At most one voter: this broker."),
+    set("controller.quorum.bootstrap.servers", List, Some(""), Any).doc("At most one address: this broker's."),
+    set("corelog.admin.listener", String, Some("127.0.0.1:9644"), Any)
+        .doc("HOST:PORT of the HTTP server for metrics and health; empty for none."),
+    // Topics.
+    set("auto.create.topics.enable", Boolean, Some("true"), Any)
+        .doc("Whether a topic comes into being when a client that allows it asks for its metadata."),
+    set("delete.topic.enable", Boolean, Some("true"), Any).doc("Whether clients may delete topics."),
+    set("num.partitions", Int, Some("1"), Range(1, 10_000)).doc("The partitions of a topic that does not say how many."),
+    set("default.replication.factor", Int, Some("1"), Any)
+        .doc("The replicas of a topic that does not say how many.")
+        .only(&["1"]),
+    set("min.insync.replicas", Int, Some("1"), AtLeast(1))
+        .doc("Replicas that must have a record for acks=all, at most as many as the topic has."),
+    // Records.
+    set("message.max.bytes", Int, Some("1048588"), AtLeast(0)).doc("The largest record batch that is accepted."),
+    set("compression.type", String, Some("producer"), OneOf(CODECS))
+        .doc("Batches are kept as the producer compressed them.")
+        .only(&["producer"]),
+    set("log.message.timestamp.type", String, Some("CreateTime"), OneOf(TIMESTAMP_TYPES))
+        .doc("Whether a record has its producer's time or the time of its append."),
+    set("log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0))
+        .doc("How far in the past a producer's timestamp may lie."),
+    set("log.message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0))
+        .doc("How far in the future a producer's timestamp may lie."),
+    set("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1))
+        .doc("How long a silent producer's sequence numbers are remembered."),
+    // Storage.
+    set("log.segment.bytes", Int, Some("1073741824"), AtLeast(1 << 20)).doc("The size at which a new segment begins."),
+    set("corelog.flush", String, Some("disk"), OneOf(&["disk", "device"]))
+        .doc("When a record counts as written: on stable storage, or in the device, for disks that keep it through a power cut."),
+    set("corelog.read.cache.bytes", Long, Some("-1"), AtLeast(-1))
+        .doc("Memory for recently written and read data; -1 is a quarter of what the process may have."),
+    set("log.cleanup.policy", List, Some("delete"), ListOf(&["compact", "delete"]))
+        .later("What happens to old records.")
+        .only(&["delete"]),
+    set("log.retention.ms", Long, None, Any).later("How long records are kept; takes precedence over minutes and hours."),
+    set("log.retention.minutes", Int, None, Any).later("How long records are kept; takes precedence over hours."),
+    set("log.retention.hours", Int, Some("168"), Any).later("How long records are kept."),
+    set("log.retention.bytes", Long, Some("-1"), Any).later("How much of a partition is kept."),
+    set("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1)).later("How often retention is looked after."),
+    set("log.roll.ms", Long, None, Any).later("The age at which a new segment begins; takes precedence over hours."),
+    set("log.roll.hours", Int, Some("168"), AtLeast(1)).later("The age at which a new segment begins."),
+    // Connections and requests.
+    set("connections.max.idle.ms", Long, Some("600000"), Any).doc("How long a silent connection stays open."),
+    set("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1)).doc("The largest request that is read."),
+    set("queued.max.request.bytes", Long, Some("-1"), Any)
+        .doc("Memory for requests that are being read or served; -1 leaves it to the broker."),
+    set("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024)).doc("The most that one fetch is answered with."),
+    set("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0))
+        .doc("How many fetch sessions are remembered."),
+    // Behaviours that are not here: only the value that does without them is taken.
+    set("authorizer.class.name", String, Some(""), Any).doc(NO_CLASSES).only(&[""]),
+    set("create.topic.policy.class.name", Class, None, Any).doc(NO_CLASSES).only(&[""]),
+    set("alter.config.policy.class.name", Class, None, Any).doc(NO_CLASSES).only(&[""]),
+    set("client.quota.callback.class", Class, None, Any).doc(NO_CLASSES).only(&[""]),
+    set("config.providers", List, Some(""), Any).doc(NO_CLASSES).only(&[""]),
+    set("security.inter.broker.protocol", String, Some("PLAINTEXT"), OneOf(PROTOCOLS))
+        .doc("How brokers speak to each other.")
+        .only(&["PLAINTEXT"]),
+    set("remote.log.storage.system.enable", Boolean, Some("false"), Any).doc("Tiered storage.").only(&["false"]),
+    set("unclean.leader.election.enable", Boolean, Some("false"), Any)
+        .doc("Whether a replica that lacks acknowledged records may lead.")
+        .only(&["false"]),
+    set("transaction.two.phase.commit.enable", Boolean, Some("false"), Any)
+        .doc("Transactions that an outside coordinator decides.")
+        .only(&["false"]),
+];
+
+pub(super) const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
+pub(super) const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
+const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+const NO_CLASSES: &str = "Code of one's own inside the broker: there is none.";

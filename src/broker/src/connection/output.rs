@@ -1,0 +1,84 @@
+//! Answers on their way to a socket: in order, at most one operation at a time, so that what a client does not take
+//! stays bounded by what was asked.
+
+use std::collections::VecDeque;
+
+use effect::{Buf, Instant, Op, ShardId, Socket};
+use log::Lease;
+
+use crate::request::OutPiece;
+
+/// A connection's unsent answers.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    queue: VecDeque<OutPiece>,
+    sending: Option<Sending>,
+}
+
+/// What an operation in flight took.
+#[derive(Debug)]
+struct Sending {
+    since: Instant,
+    lease: Option<(Lease, ShardId)>,
+}
+
+impl Output {
+    pub(super) fn push(&mut self, pieces: Vec<OutPiece>) {
+        self.queue.extend(pieces);
+    }
+
+    /// The next operation, if none is in flight and there is something to send.
+    pub(super) fn next(&mut self, socket: Socket, now: Instant) -> Option<Op> {
+        if self.sending.is_some() {
+            return None;
+        }
+        let mut bufs: Vec<Buf> = Vec::new();
+        let mut bytes = 0;
+        while bytes < SEND_BYTES_MAX && bufs.len() < SEND_BUFS_MAX {
+            match self.queue.pop_front() {
+                Some(OutPiece::Memory(buf)) if buf.is_empty() => {}
+                Some(OutPiece::Memory(buf)) => {
+                    bytes += buf.len();
+                    bufs.push(buf);
+                }
+                Some(OutPiece::File { file, offset, len, lease, home }) if bufs.is_empty() => {
+                    self.sending = Some(Sending { since: now, lease: Some((lease, home)) });
+                    return Some(Op::SendFile { socket, file, offset, len });
+                }
+                Some(piece) => {
+                    self.queue.push_front(piece);
+                    break;
+                }
+                None => break,
+            }
+        }
+        if bufs.is_empty() {
+            return None;
+        }
+        self.sending = Some(Sending { since: now, lease: None });
+        Some(Op::Send { socket, bufs })
+    }
+
+    /// The operation in flight has ended; the lease that it used goes back.
+    pub(super) fn sent(&mut self) -> Option<(Lease, ShardId)> {
+        self.sending.take().and_then(|sending| sending.lease)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.sending.is_none() && self.queue.is_empty()
+    }
+
+    /// Since when the client has not taken what is being sent.
+    pub(super) fn sending_since(&self) -> Option<Instant> {
+        self.sending.as_ref().map(|sending| sending.since)
+    }
+
+    /// Everything that will not be sent.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = OutPiece> + '_ {
+        self.queue.drain(..)
+    }
+}
+
+/// How much one operation takes: what a client that makes any progress at all takes within its deadline.
+const SEND_BYTES_MAX: usize = 1 << 20;
+const SEND_BUFS_MAX: usize = 256;

@@ -1,0 +1,389 @@
+//! The controller's host, on shard 0: keeps the metadata log, feeds the controller, hands out images.
+//!
+//! Owns the order of things: a record set is durable before its image is shown; an answer leaves when every shard has
+//! taken that image, so that whichever connection asks next sees it. Never knows a socket.
+
+mod ids;
+mod replay;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use controller::{Controller, Decided, Image, RecordSet, SetId};
+use effect::{Buf, Done, ShardId, Token};
+use log::{Append, Event, LogRef, PartitionSettings};
+use model::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use record::{BatchBuilder, Codec};
+
+use crate::context::Context;
+use crate::control::ids::Ids;
+use crate::control::replay::{Replay, ReplayFailure};
+use crate::home::Home;
+use crate::mail::{Command, Letter, Outcome, RequestRef};
+use crate::request::admin::{self, Answer, Asked};
+
+/// The room number of this part's tokens.
+pub(crate) const ROOM: u8 = 3;
+
+/// The controller and what waits for it.
+pub(crate) struct Control {
+    log: LogRef,
+    state: State,
+    entropy: Entropy,
+    /// Record sets that are being written: where each ends in the log.
+    writing: VecDeque<(Offset, SetId)>,
+    /// Images that are durable and not taken by every shard, the oldest first. Only the first is out: a topic that is
+    /// deleted and created again must have left one shard before it comes to another.
+    images: VecDeque<(u64, Arc<Image>)>,
+    /// Shards that have not taken the image that is out.
+    behind: BTreeSet<ShardId>,
+    /// The number of the newest image.
+    version: u64,
+    waiting: VecDeque<Waiting>,
+    ids: Ids,
+    /// The history before this offset may go once a snapshot is durable up to the second one.
+    snapshot: Option<(Offset, Offset)>,
+}
+
+enum State {
+    Replaying(Replay),
+    Running(Controller),
+    /// The metadata log cannot be written: nothing changes until a restart.
+    Failed,
+}
+
+struct Waiting {
+    request: RequestRef,
+    /// The set that must be durable first.
+    after: Option<SetId>,
+    /// The image that every shard must have taken; known once the set is durable.
+    version: Option<u64>,
+    answer: Answer,
+}
+
+/// What the shard must hear of a step.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Go on.
+    Fine,
+    /// The metadata cannot be read: the broker must not start.
+    Fatal(String),
+}
+
+impl Control {
+    /// Begins to recover the metadata log.
+    pub(crate) fn new(home: &mut Home, context: &mut Context<'_>, seed: u64) -> Control {
+        let at = TopicPartition { topic: METADATA_TOPIC_ID, partition: 0 };
+        let dir = context.config.log_dir.join(format!("{}-0", controller::METADATA_TOPIC));
+        let log = home.log().open(at, dir, PartitionSettings::default(), context.out);
+        Control {
+            log,
+            state: State::Replaying(Replay::new(log)),
+            entropy: Entropy(seed),
+            writing: VecDeque::new(),
+            images: VecDeque::new(),
+            behind: BTreeSet::new(),
+            version: 0,
+            waiting: VecDeque::new(),
+            ids: Ids::default(),
+            snapshot: None,
+        }
+    }
+
+    /// An event of a log that is no partition's.
+    pub(crate) fn event(&mut self, event: &Event, home: &mut Home, context: &mut Context<'_>) -> Verdict {
+        match event {
+            Event::Opened { log, start, end } if *log == self.log => self.opened(*start, *end, home, context),
+            Event::Ready { log } if *log == self.log => self.replay(home, context),
+            Event::Durable { log, end } if *log == self.log => {
+                self.durable(*end, home, context);
+                Verdict::Fine
+            }
+            Event::Failed { log, failure } if *log == self.log => match self.state {
+                State::Replaying(_) => Verdict::Fatal(format!("the metadata log cannot be opened: {failure:?}")),
+                State::Running(_) | State::Failed => {
+                    self.fail(context);
+                    Verdict::Fine
+                }
+            },
+            Event::DirectoryOffline { .. } => match self.state {
+                State::Replaying(_) => Verdict::Fatal("the log directory failed".to_owned()),
+                State::Running(_) | State::Failed => {
+                    self.fail(context);
+                    Verdict::Fine
+                }
+            },
+            _ => Verdict::Fine,
+        }
+    }
+
+    /// A completion for the replay.
+    pub(crate) fn complete(&mut self, done: Done, home: &mut Home, context: &mut Context<'_>) -> Verdict {
+        let State::Replaying(replay) = &mut self.state else { return Verdict::Fine };
+        match replay.complete(done, home, context) {
+            Ok(()) => self.replay(home, context),
+            Err(failure) => Verdict::Fatal(failure.to_string()),
+        }
+    }
+
+    /// A request that changes metadata.
+    pub(crate) fn command(
+        &mut self,
+        request: RequestRef,
+        command: Command,
+        home: &mut Home,
+        context: &mut Context<'_>,
+    ) {
+        match command {
+            Command::AutoCreate(names) => {
+                let entropy = &mut self.entropy;
+                let decided = match &mut self.state {
+                    State::Running(controller) => {
+                        admin::auto_create(&names, controller, context.config, &mut || entropy.next())
+                    }
+                    State::Replaying(_) | State::Failed => return self.reply(request, Outcome::Done, context),
+                };
+                self.take(request, decided, home, context);
+            }
+            Command::Frame(frame) => self.frame(request, frame, home, context),
+        }
+    }
+
+    fn frame(&mut self, request: RequestRef, frame: Buf, home: &mut Home, context: &mut Context<'_>) {
+        let Ok(asked) = Asked::decode(&frame) else { return self.reply(request, Outcome::Malformed, context) };
+        let entropy = &mut self.entropy;
+        let controller = match &mut self.state {
+            State::Running(controller) => controller,
+            State::Replaying(_) | State::Failed => {
+                let frame = asked.refused().into_frame();
+                return self.reply(request, Outcome::Frame(frame), context);
+            }
+        };
+        if asked.is_for_producer_id() {
+            drop(asked);
+            self.ids.ask(request, frame);
+            return self.hand_out_ids(home, context);
+        }
+        let decided = asked.decide(controller, context.config, &mut || entropy.next());
+        self.take(request, decided, home, context);
+    }
+
+    /// Writes what was decided; the answer waits for it.
+    fn take(&mut self, request: RequestRef, decided: Decided<Answer>, home: &mut Home, context: &mut Context<'_>) {
+        self.waiting.push_back(Waiting { request, after: decided.after, version: None, answer: decided.answer });
+        if let Some(set) = decided.record_set {
+            self.write(set, home, context);
+        }
+        self.release(context);
+    }
+
+    fn write(&mut self, set: RecordSet, home: &mut Home, context: &mut Context<'_>) {
+        match self.append(&set.payloads, home, context) {
+            Some(end) => self.writing.push_back((end, set.id)),
+            None => self.fail(context),
+        }
+    }
+
+    /// Appends one batch to the metadata log; `None` if that cannot be.
+    fn append(&mut self, payloads: &[Vec<u8>], home: &mut Home, context: &mut Context<'_>) -> Option<Offset> {
+        let mut builder = BatchBuilder::new(Codec::None);
+        for payload in payloads {
+            builder.append(context.wall, None, Some(payload), &[]);
+        }
+        let batch = builder.build();
+        let append =
+            Append { batch: &batch, max_timestamp: context.wall, leader_epoch: LeaderEpoch(0), log_append_time: None };
+        match home.log().append(self.log, context.wall, append) {
+            Ok(appended) => Some(appended.last_offset.plus(1)),
+            Err(error) => {
+                tracing::error!(?error, "metadata not written");
+                None
+            }
+        }
+    }
+
+    /// A shard has taken an image.
+    pub(crate) fn taken(&mut self, from: ShardId, version: u64, context: &mut Context<'_>) {
+        if self.images.front().is_some_and(|(out, _)| *out == version) {
+            self.behind.remove(&from);
+            if self.behind.is_empty() {
+                self.images.pop_front();
+                self.send_image(context);
+            }
+        }
+        self.release(context);
+    }
+
+    /// Whether every shard has an image, the newest that there is.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.state, State::Running(_)) && self.version > 0 && self.images.is_empty() && self.writing.is_empty()
+    }
+
+    fn opened(&mut self, start: Offset, end: Offset, home: &mut Home, context: &mut Context<'_>) -> Verdict {
+        if let State::Replaying(replay) = &mut self.state {
+            replay.begin(start, end);
+        }
+        self.replay(home, context)
+    }
+
+    fn replay(&mut self, home: &mut Home, context: &mut Context<'_>) -> Verdict {
+        let State::Replaying(replay) = &mut self.state else { return Verdict::Fine };
+        match replay.step(home, context) {
+            Ok(None) => Verdict::Fine,
+            Ok(Some((image, set_count))) => self.run(image, set_count, home, context),
+            Err(failure) => Verdict::Fatal(ReplayFailure::to_string(&failure)),
+        }
+    }
+
+    fn run(&mut self, image: Image, record_count: u64, home: &mut Home, context: &mut Context<'_>) -> Verdict {
+        let snapshot = image.to_records();
+        let entropy = &mut self.entropy;
+        let (controller, decided) = match Controller::start(image, context.config.node_id, &mut || entropy.next()) {
+            Ok(started) => started,
+            Err(error) => return Verdict::Fatal(error.to_string()),
+        };
+        let fresh = decided.record_set.is_none();
+        self.state = State::Running(controller);
+        if let Some(set) = decided.record_set {
+            self.write(set, home, context);
+        }
+        if fresh {
+            if record_count > SNAPSHOT_RECORDS_MIN && record_count > 4 * snapshot.len() as u64 {
+                let payloads: Vec<Vec<u8>> = snapshot.iter().map(|record| record.encode()).collect();
+                self.write_snapshot(&payloads, home, context);
+            }
+            if let State::Running(controller) = &self.state {
+                let image = Arc::clone(controller.durable());
+                self.hand_out(image, context);
+            }
+        }
+        Verdict::Fine
+    }
+
+    /// Replaces a long history by the state that it led to: a snapshot in a segment of its own, then the rest goes.
+    fn write_snapshot(&mut self, payloads: &[Vec<u8>], home: &mut Home, context: &mut Context<'_>) {
+        let Some(first) = home.log().end(self.log) else { return };
+        if home.log().roll(self.log).is_ok() {
+            self.snapshot = self.append(payloads, home, context).map(|end| (first, end));
+        }
+    }
+
+    fn durable(&mut self, end: Offset, home: &mut Home, context: &mut Context<'_>) {
+        let State::Running(controller) = &mut self.state else { return };
+        let mut durable = Vec::new();
+        while let Some((set_end, id)) = self.writing.front().copied()
+            && set_end <= end
+        {
+            self.writing.pop_front();
+            durable.push((id, controller.committed(id)));
+        }
+        let durable: Vec<SetId> = durable.into_iter().map(|(id, image)| self.publish(id, image, context)).collect();
+        if let Some((first, snapshot_end)) = self.snapshot
+            && snapshot_end <= end
+        {
+            self.snapshot = None;
+            home.log().drop_before(self.log, first, context.out);
+        }
+        if self.ids.is_durable(&durable) {
+            self.hand_out_ids(home, context);
+        }
+        self.release(context);
+    }
+
+    /// Hands out the image that a set has made; answers that wait for the set wait for the image now.
+    fn publish(&mut self, set: SetId, image: Arc<Image>, context: &mut Context<'_>) -> SetId {
+        self.hand_out(image, context);
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.after == Some(set)) {
+            waiting.version = Some(self.version);
+        }
+        set
+    }
+
+    fn hand_out(&mut self, image: Arc<Image>, context: &mut Context<'_>) {
+        self.version += 1;
+        self.images.push_back((self.version, image));
+        if self.images.len() == 1 {
+            self.send_image(context);
+        }
+    }
+
+    /// Sends the oldest image that is not taken to every shard.
+    fn send_image(&mut self, context: &mut Context<'_>) {
+        let Some((version, image)) = self.images.front() else { return };
+        self.behind = context.post.shards().collect();
+        for shard in context.post.shards() {
+            context.post.send(shard, Letter::Image { version: *version, image: image.clone() });
+        }
+    }
+
+    /// Lets the answers leave whose time has come.
+    fn release(&mut self, context: &mut Context<'_>) {
+        let oldest_out = self.images.front().map_or(u64::MAX, |(version, _)| *version);
+        for waiting in std::mem::take(&mut self.waiting) {
+            let due = match (waiting.after, waiting.version) {
+                (None, _) => true,
+                (Some(_), Some(version)) => version < oldest_out,
+                (Some(_), None) => false,
+            };
+            match due {
+                true => self.reply(waiting.request, waiting.answer.into_outcome(), context),
+                false => self.waiting.push_back(waiting),
+            }
+        }
+    }
+
+    fn fail(&mut self, context: &mut Context<'_>) {
+        if let State::Running(controller) = &mut self.state {
+            controller.failed();
+        }
+        self.state = State::Failed;
+        self.writing.clear();
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            // What is durable and only not taken everywhere yet has happened.
+            if waiting.version.is_none() {
+                waiting.answer.fail();
+            }
+            self.reply(waiting.request, waiting.answer.into_outcome(), context);
+        }
+        for (request, answer) in self.ids.fail() {
+            self.reply(request, answer, context);
+        }
+    }
+
+    fn reply(&self, request: RequestRef, outcome: Outcome, context: &mut Context<'_>) {
+        context.post.send(request.shard, Letter::Controlled { request, outcome });
+    }
+
+    /// Gives producer ids to those who wait, and asks for more where there are none.
+    fn hand_out_ids(&mut self, home: &mut Home, context: &mut Context<'_>) {
+        for (request, outcome) in self.ids.hand_out() {
+            self.reply(request, outcome, context);
+        }
+        let State::Running(controller) = &mut self.state else { return };
+        let Some(set) = self.ids.want_block(controller) else { return };
+        self.write(set, home, context);
+    }
+}
+
+/// A stream of numbers from one seed that the world gave (splitmix64).
+struct Entropy(u64);
+
+impl Entropy {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// Token for the replay's reads.
+pub(crate) fn read_token() -> Token {
+    Token { room: ROOM, kind: 0, generation: 0, slot: 0 }
+}
+
+/// The id that Kafka gives to its metadata topic.
+const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+/// A shorter history is not worth a snapshot.
+const SNAPSHOT_RECORDS_MIN: u64 = 10_000;

@@ -1,0 +1,106 @@
+//! The topics of the image as requests need them: by name or id, with their effective settings, and where each
+//! partition's home is. Rebuilt where the image changed, never mutated in between.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use controller::{Image, Topic};
+use effect::ShardId;
+use model::{TopicId, TopicPartition};
+use wire::TopicRef;
+
+use crate::config::{BrokerConfig, TopicConfig};
+
+/// The topics of one image.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    shard_count: usize,
+    by_id: BTreeMap<TopicId, Known>,
+}
+
+/// A topic and its effective settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) config: Arc<TopicConfig>,
+}
+
+impl Topics {
+    pub(crate) fn new(shard_count: usize) -> Topics {
+        Topics { shard_count, by_id: BTreeMap::new() }
+    }
+
+    /// Takes a new image; what it shares with the earlier one is kept.
+    pub(crate) fn update(&mut self, image: &Image, config: &BrokerConfig) {
+        let mut earlier = std::mem::take(&mut self.by_id);
+        for topic in image.topics() {
+            let known = match earlier.remove(&topic.id) {
+                Some(known) if Arc::ptr_eq(&known.topic, topic) => known,
+                _ => Known { topic: topic.clone(), config: Arc::new(config.topic(&topic.configs)) },
+            };
+            self.by_id.insert(topic.id, known);
+        }
+    }
+
+    pub(crate) fn by_id(&self, id: TopicId) -> Option<&Known> {
+        self.by_id.get(&id)
+    }
+
+    /// The topic that a request names.
+    pub(crate) fn find(&self, image: &Image, topic: TopicRef<'_>) -> Option<&Known> {
+        match topic {
+            TopicRef::Id(id) => self.by_id(id),
+            TopicRef::Name(name) => self.by_id(image.topic(name)?.id),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.by_id.values()
+    }
+
+    /// The shard where a partition lives: computed, never stored, so the same data starts with any number of shards.
+    pub(crate) fn home(&self, at: TopicPartition) -> ShardId {
+        home(at, self.shard_count)
+    }
+}
+
+impl Known {
+    /// A partition of this topic, if there is such.
+    pub(crate) fn partition(&self, index: i32) -> Option<TopicPartition> {
+        let partition = u32::try_from(index).ok().filter(|index| *index < self.topic.partition_count)?;
+        Some(TopicPartition { topic: self.topic.id, partition })
+    }
+}
+
+/// Consecutive partitions of a topic go to consecutive shards, beginning where the topic's id says.
+fn home(at: TopicPartition, shard_count: usize) -> ShardId {
+    let (low, high) = at.topic.0.split_at(8);
+    let fold = |half: &[u8]| half.iter().fold(0u64, |hash, byte| hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte));
+    let first = fold(low) ^ fold(high).rotate_left(32);
+    // A multiplication spreads what lies in the low bits over the high ones.
+    let first = (first.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) + u64::from(at.partition);
+    ShardId((first % shard_count as u64) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_topics_partitions_spread_evenly_over_the_shards() {
+        for seed in 0..50u64 {
+            let mut state = seed;
+            let topic = Uuid::random(|| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                state
+            });
+            let mut count = [0; 4];
+            for partition in 0..8 {
+                count[home(TopicPartition { topic, partition }, 4).index()] += 1;
+            }
+            assert_eq!(count, [2; 4]);
+        }
+    }
+}

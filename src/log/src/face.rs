@@ -1,0 +1,271 @@
+//! What crosses the room's edge: settings in, questions and answers, events out. No behaviour.
+
+use std::path::PathBuf;
+
+use effect::{Buf, Fault, File};
+use model::{LeaderEpoch, Offset, Timestamp};
+
+/// The room number of this crate's tokens.
+pub const ROOM: u8 = 2;
+
+/// A partition log of a [`crate::Log`]. Stays valid until the log is removed; then every call with it answers `Gone`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LogRef {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Bounds of one shard's logs.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Memory for chunks. What is not durable yet, and a block for each log that was written, stay whatever this says.
+    pub cache_bytes: usize,
+    /// Files that may be open at once, for writing and for reading; the few that a recovery opens for a moment aside.
+    pub files_max: usize,
+    /// An idempotent producer silent for this long is forgotten (`producer.id.expiration.ms`).
+    pub producer_expiration_ms: u64,
+    /// Producers remembered in one partition; beyond it the one that was silent for longest is forgotten.
+    pub producers_max: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            cache_bytes: 64 << 20,
+            files_max: 512,
+            producer_expiration_ms: 24 * 60 * 60 * 1000,
+            producers_max: 10_000,
+        }
+    }
+}
+
+/// Settings of one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionSettings {
+    /// A segment is closed before it would pass this size (`segment.bytes`).
+    pub segment_bytes: u32,
+}
+
+impl Default for PartitionSettings {
+    fn default() -> Self {
+        PartitionSettings { segment_bytes: 1 << 30 }
+    }
+}
+
+/// One batch to append. It was validated: exactly one batch of format 2, whole, its records seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Append<'a> {
+    /// The bytes as they came; base offset, leader epoch (and time) are set in the log's copy.
+    pub batch: &'a [u8],
+    /// The largest timestamp of its records, which corrects a header that states another.
+    pub max_timestamp: Timestamp,
+    /// The leadership under which it is appended.
+    pub leader_epoch: LeaderEpoch,
+    /// For `message.timestamp.type=LogAppendTime`: the time that all its records get.
+    pub log_append_time: Option<Timestamp>,
+}
+
+/// Where a batch went, or where the batch that it repeats is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appended {
+    /// Its first record's offset.
+    pub base_offset: Offset,
+    /// Its last record's offset: acknowledge once the durable end lies beyond it, a duplicate too.
+    pub last_offset: Offset,
+    /// The time given to its records, if the broker's clock was asked for.
+    pub log_append_time: Option<Timestamp>,
+    /// It was appended before; nothing was appended now.
+    pub duplicate: bool,
+}
+
+/// Why a batch was not appended. Nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppendError {
+    /// There is no such log (any more).
+    Gone,
+    /// It is still being recovered, truncated or closed.
+    NotOpen,
+    /// No memory, or too much waits for the disk: try again after the next event or tick.
+    Busy,
+    /// The disk is full; writing resumes by itself when there is room.
+    NoSpace,
+    /// Its log directory failed.
+    Offline,
+    /// The batch is larger than a segment may be, or does not even have a header.
+    TooLarge,
+    /// The producer has a later incarnation.
+    InvalidProducerEpoch,
+    /// The sequence number is not the one expected.
+    OutOfOrderSequence,
+}
+
+/// What to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadFrom {
+    /// The batch that contains this offset comes first.
+    pub offset: Offset,
+    /// Only batches that end at or below this (the high watermark); also never beyond the durable end.
+    pub up_to: Offset,
+    /// At most about this many bytes.
+    pub max_bytes: usize,
+    /// The first batch comes whole even if it is larger than `max_bytes`.
+    pub min_one_batch: bool,
+}
+
+/// An answer to a read.
+#[derive(Debug)]
+pub enum Read {
+    /// Whole batches, in order.
+    Ready(Batches),
+    /// Something has to come from the disk first: ask again after [`Event::Ready`] of this log.
+    Pending,
+}
+
+/// Whole batches, in pieces that follow each other; a piece need not end where a batch does.
+#[derive(Debug)]
+pub struct Batches {
+    /// The bytes.
+    pub pieces: Vec<Piece>,
+    /// Their sum.
+    pub bytes: u64,
+    /// The offset after the last batch: where the next read goes on.
+    pub next_offset: Offset,
+}
+
+/// Consecutive bytes of a log.
+#[derive(Debug)]
+pub enum Piece {
+    /// In memory, lent.
+    Memory(Buf),
+    /// In a file opened for [`effect::Op::SendFile`]. Give the lease back with `Log::release` after use.
+    File {
+        /// Where.
+        file: File,
+        /// The first byte.
+        offset: u64,
+        /// How many.
+        len: u64,
+        /// Keeps the file open.
+        lease: Lease,
+    },
+}
+
+/// Keeps a file open until it is given back. Not `Clone`: one lease, one release.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a lease that is not released keeps its file open for ever"]
+pub struct Lease {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Why there is no answer to a read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadError {
+    /// There is no such log (any more).
+    Gone,
+    /// It is still being recovered or truncated.
+    NotOpen,
+    /// The offset lies before the log's start or beyond its end.
+    OutOfRange,
+    /// No memory or file handle for it now: try again after the next event or tick.
+    Busy,
+    /// The log or its directory failed.
+    Offline,
+    /// A segment's bytes are not what was written.
+    Corrupt,
+}
+
+/// An answer to a lookup by time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeLookup {
+    /// The first record at or after that time.
+    Found {
+        /// Its offset.
+        offset: Offset,
+        /// Its time.
+        timestamp: Timestamp,
+        /// The leadership it was appended under.
+        leader_epoch: LeaderEpoch,
+    },
+    /// No record is that late.
+    Nothing,
+    /// Something has to come from the disk first: ask again after [`Event::Ready`] of this log.
+    Pending,
+}
+
+/// Why a log could not be opened or went offline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The kernel or the disk failed.
+    Fault(Fault),
+    /// `partition.metadata` is missing beside segments, or unreadable.
+    Metadata,
+    /// A producer snapshot of a version that this build does not know.
+    SnapshotVersion(u16),
+    /// A segment does not begin where the one before it ends.
+    Gap {
+        /// Where the earlier segment ends.
+        end: Offset,
+        /// Where the later one begins.
+        next: Offset,
+    },
+    /// A batch in a segment has another offset than its place demands.
+    Order {
+        /// The offset demanded.
+        expected: Offset,
+        /// The offset found.
+        found: Offset,
+    },
+}
+
+/// What a caller must hear of. Drained with `Log::drain_events`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The log is recovered and takes appends.
+    Opened {
+        /// Which.
+        log: LogRef,
+        /// Its first offset.
+        start: Offset,
+        /// The offset after its last record; all of it is durable.
+        end: Offset,
+    },
+    /// The log is not usable; said once.
+    Failed {
+        /// Which.
+        log: LogRef,
+        /// Why.
+        failure: Failure,
+    },
+    /// A write or sync failed: every log below this directory is offline until a restart.
+    DirectoryOffline {
+        /// The log directory.
+        dir: PathBuf,
+    },
+    /// Everything before `end` is on stable storage.
+    Durable {
+        /// Which.
+        log: LogRef,
+        /// The durable end.
+        end: Offset,
+    },
+    /// What a read or lookup waited for has come (or failed: ask again to hear).
+    Ready {
+        /// Which.
+        log: LogRef,
+    },
+    /// A truncation is done.
+    Truncated {
+        /// Which.
+        log: LogRef,
+        /// The new end, at most the offset asked for.
+        end: Offset,
+    },
+    /// The log is gone from its place; its reference is dead.
+    Removed {
+        /// Which.
+        log: LogRef,
+    },
+    /// Every log has been closed cleanly.
+    Closed,
+}

@@ -1,0 +1,223 @@
+//! The open files of a shard's logs: a bounded table, the longest unused closed first.
+//! Owns which file is open and who uses it. Pushes no operation: it says what to open and what to close.
+//! Invariants: at most `files_max` files are open or opening, transient ones included (those just being closed aside);
+//! a file in use is never closed.
+
+use std::collections::BTreeMap;
+
+use effect::{File, OpenMode, Slots};
+use model::Offset;
+
+use crate::LogRef;
+
+/// What a file is opened for. A segment may be open in several ways.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Mode {
+    Write,
+    Read,
+    Splice,
+}
+
+impl Mode {
+    pub(crate) fn open_mode(self) -> OpenMode {
+        match self {
+            Mode::Write => OpenMode::Write,
+            Mode::Read => OpenMode::Read,
+            Mode::Splice => OpenMode::Splice,
+        }
+    }
+}
+
+/// Which file: a segment of a log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Key {
+    pub(crate) log: LogRef,
+    pub(crate) base: Offset,
+    pub(crate) mode: Mode,
+}
+
+/// Names an entry of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HandleId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+#[derive(Debug)]
+struct Handle {
+    key: Key,
+    /// None while it is being opened.
+    file: Option<File>,
+    pins: u32,
+    used: u64,
+    /// Its log wants it closed as soon as nobody uses it.
+    doomed: bool,
+}
+
+/// The answer to who wants a file.
+#[derive(Debug)]
+pub(crate) enum Acquired {
+    /// It is open, and pinned for the caller.
+    Open(HandleId, File),
+    /// The caller shall open it under this name, after closing what is named.
+    ToOpen(HandleId, Option<File>),
+    /// Somebody opens it already.
+    Opening,
+    /// Too many files are in use.
+    Full,
+}
+
+#[derive(Debug)]
+pub(crate) struct Files {
+    files_max: usize,
+    handles: Slots<Handle>,
+    by_key: BTreeMap<Key, HandleId>,
+    /// Open and not in use, the longest unused first.
+    idle: BTreeMap<u64, HandleId>,
+    uses: u64,
+    transient: usize,
+}
+
+impl Files {
+    pub(crate) fn new(files_max: usize) -> Files {
+        assert!(files_max > 0);
+        Files {
+            files_max,
+            handles: Slots::default(),
+            by_key: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            uses: 0,
+            transient: 0,
+        }
+    }
+
+    pub(crate) fn acquire(&mut self, key: Key) -> Acquired {
+        if let Some(id) = self.by_key.get(&key).copied() {
+            let handle = self.handles.get_mut(id.slot, id.generation).expect("a key names a handle");
+            let Some(file) = handle.file else { return Acquired::Opening };
+            handle.pins += 1;
+            if handle.pins == 1 {
+                self.idle.remove(&handle.used);
+            }
+            return Acquired::Open(id, file);
+        }
+        let mut closed = None;
+        if self.open_count() >= self.files_max {
+            closed = self.evict();
+            if closed.is_none() {
+                return Acquired::Full;
+            }
+        }
+        let handle = Handle { key, file: None, pins: 1, used: 0, doomed: false };
+        let (slot, generation) = self.handles.insert(handle);
+        let id = HandleId { slot, generation };
+        self.by_key.insert(key, id);
+        Acquired::ToOpen(id, closed)
+    }
+
+    /// Room for a small file that is opened, used and closed in one go: `None` if too many files are in use, else
+    /// maybe a file to close first.
+    pub(crate) fn acquire_transient(&mut self) -> Option<Option<File>> {
+        let mut closed = None;
+        if self.open_count() >= self.files_max {
+            closed = Some(self.evict()?);
+        }
+        self.transient += 1;
+        Some(closed)
+    }
+
+    pub(crate) fn release_transient(&mut self) {
+        assert!(self.transient > 0);
+        self.transient -= 1;
+    }
+
+    /// An opening came to its end; `None` if it failed. Answers a file to close at once.
+    pub(crate) fn opened(&mut self, id: HandleId, file: Option<File>) -> Option<File> {
+        let handle = self.handles.get_mut(id.slot, id.generation).expect("an opening handle stays");
+        match file {
+            Some(file) => {
+                handle.file = Some(file);
+                self.unpin(id)
+            }
+            None => {
+                self.drop_handle(id);
+                None
+            }
+        }
+    }
+
+    /// One use less. Answers a file to close.
+    pub(crate) fn unpin(&mut self, id: HandleId) -> Option<File> {
+        let handle = self.handles.get_mut(id.slot, id.generation).expect("a pinned handle stays");
+        assert!(handle.pins > 0);
+        handle.pins -= 1;
+        if handle.pins > 0 {
+            return None;
+        }
+        if handle.doomed {
+            return self.drop_handle(id);
+        }
+        self.uses += 1;
+        handle.used = self.uses;
+        self.idle.insert(handle.used, id);
+        None
+    }
+
+    /// Closes a log's files as soon as they are not in use: from `from` on, those of the segments below `to`.
+    pub(crate) fn doom(&mut self, log: LogRef, below: Option<Offset>) -> Vec<File> {
+        let first = Key { log, base: Offset::ZERO, mode: Mode::Write };
+        let ids: Vec<_> = self
+            .by_key
+            .range(first..)
+            .take_while(|(key, _)| key.log == log && below.is_none_or(|below| key.base < below))
+            .map(|(_, id)| *id)
+            .collect();
+        let mut closed = Vec::new();
+        for id in ids {
+            let handle = self.handles.get_mut(id.slot, id.generation).expect("a key names a handle");
+            handle.doomed = true;
+            // Nobody may get it any more under its old name.
+            self.by_key.remove(&handle.key);
+            if handle.pins == 0 {
+                closed.extend(self.drop_handle(id));
+            }
+        }
+        closed
+    }
+
+    /// Whether one more could be opened.
+    pub(crate) fn has_room(&self) -> bool {
+        self.open_count() < self.files_max || !self.idle.is_empty()
+    }
+
+    pub(crate) fn mode(&self, id: HandleId) -> Mode {
+        self.handles.get(id.slot, id.generation).expect("a handle in use stays").key.mode
+    }
+
+    pub(crate) fn is_open(&self, key: Key) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
+    pub(crate) fn open_count(&self) -> usize {
+        self.handles.len() + self.transient
+    }
+
+    fn evict(&mut self) -> Option<File> {
+        let (_, id) = self.idle.pop_first()?;
+        self.drop_handle(id)
+    }
+
+    fn drop_handle(&mut self, id: HandleId) -> Option<File> {
+        let handle = self.handles.remove(id.slot, id.generation).expect("a handle is dropped once");
+        if self.by_key.get(&handle.key) == Some(&id) {
+            self.by_key.remove(&handle.key);
+        }
+        self.idle.remove(&handle.used);
+        handle.file
+    }
+
+    pub(crate) fn invariants(&self) {
+        assert!(self.open_count() <= self.files_max);
+        assert!(self.idle.len() <= self.handles.len());
+    }
+}

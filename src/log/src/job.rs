@@ -1,0 +1,110 @@
+//! What each operation in flight is for.
+//! Invariant: a job is inserted with its operation and removed by its completion, exactly once.
+
+use effect::{Effects, File, Instant, Op, Slots, Token};
+use model::Offset;
+
+use crate::files::HandleId;
+use crate::index::Place;
+use crate::{LogRef, ROOM};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    pub(crate) log: LogRef,
+    pub(crate) work: Work,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// A file is closed: nobody waits.
+    Close,
+    /// A directory or file that is not in use goes: nobody waits.
+    Discard,
+    /// A file of the table is opened.
+    OpenFile(HandleId),
+    Recover(RecoverStep),
+    Small(SmallStep),
+    /// A segment's space grows to this length.
+    Allocate {
+        base: Offset,
+        handle: HandleId,
+        len: u64,
+    },
+    /// A new segment's name becomes durable.
+    NameSync {
+        base: Offset,
+    },
+    Write {
+        base: Offset,
+        handle: HandleId,
+        to: Place,
+        bytes: u64,
+        issued: Instant,
+    },
+    SealCut {
+        base: Offset,
+        handle: HandleId,
+    },
+    SealSync {
+        base: Offset,
+        handle: HandleId,
+    },
+    ColdRead {
+        handle: HandleId,
+        bytes: usize,
+    },
+    TruncateRemove,
+    TruncateSync,
+    DropRemove,
+    DropSync,
+    RemoveRename,
+    RemoveSync,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RecoverStep {
+    List,
+    MetadataOpen,
+    MetadataRead(File),
+    Stray,
+    StraySync,
+    SnapshotOpen,
+    SnapshotRead(File),
+    Scan(HandleId),
+    Cut(HandleId),
+    CutSync(HandleId),
+}
+
+/// The making of a directory, and of a small file in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SmallStep {
+    CreateDir,
+    Open,
+    Write,
+    SetLen,
+    Close,
+    SyncDir,
+    SyncParent,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    slots: Slots<Job>,
+}
+
+impl Jobs {
+    pub(crate) fn push(&mut self, job: Job, op: Op, out: &mut Effects) {
+        let kind = op.kind() as u8;
+        let (slot, generation) = self.slots.insert(job);
+        out.push(Token { room: ROOM, kind, generation, slot }, op);
+    }
+
+    pub(crate) fn take(&mut self, token: Token) -> Job {
+        assert!(token.room == ROOM);
+        self.slots.remove(token.slot, token.generation).expect("the token was issued by this log, and is answered once")
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}

@@ -1,0 +1,45 @@
+//! The partition logs of one shard: append, commit, read, recover. One set of files for each partition.
+//!
+//! Owns segments, their files and memory, and what a partition remembers of its producers. A plain state machine: it
+//! has no clock and does no I/O; it pushes operations into [`effect::Effects`] and is handed their completions. Never
+//! knows a topic's name, a replica or a protocol version.
+//!
+//! A turn: any number of calls, then one [`Log::tick`], which hands the turn's appends to the disk together, then
+//! [`Log::drain_events`]. A log has at most one synced write in flight; what is appended meanwhile goes with the next.
+//!
+//! On disk, below a log directory: `<topic>-<partition>/<base offset, 20 digits>.log`, which are batches one after the
+//! other, byte for byte what Kafka writes; beside them `.snapshot` files (see `snapshot.rs`) and `partition.metadata`.
+//!
+//! Invariants:
+//! - the durable end moves only when a synced write has completed, in order;
+//! - nothing is written outside of space that was allocated before;
+//! - a block below the durable end is never written with other bytes than it holds;
+//! - a failed write or sync is final: its log directory is offline until a restart;
+//! - no work of a turn grows with the number of logs.
+#![forbid(unsafe_code)]
+
+mod append;
+mod cache;
+mod cold;
+mod engine;
+mod face;
+mod files;
+mod index;
+mod job;
+mod partition;
+mod producers;
+mod read;
+mod recover;
+mod recovery;
+mod retire;
+mod segment;
+mod small;
+mod snapshot;
+mod time;
+mod write;
+
+pub use engine::Log;
+pub use face::{
+    Append, AppendError, Appended, Batches, Event, Failure, Lease, LogConfig, LogRef, PartitionSettings, Piece, ROOM,
+    Read, ReadError, ReadFrom, TimeLookup,
+};

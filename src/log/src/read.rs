@@ -1,0 +1,154 @@
+//! Reading: the batch that contains an offset and those after it, from memory where they are, else as a file's range.
+//! Only whole batches, only below the durable end. A range of a file never reaches into a block that may be written
+//! again: that one is in memory.
+
+use effect::Effects;
+use model::Offset;
+
+use crate::cold::Task;
+use crate::files::Mode;
+use crate::index::{Index, Place};
+use crate::segment::Segment;
+use crate::{Batches, Lease, Log, LogRef, Piece, Read, ReadError, ReadFrom};
+
+impl Log {
+    /// Reads whole batches. An offset at the end (or above `up_to`) answers no pieces.
+    pub fn read(&mut self, log: LogRef, from: ReadFrom, out: &mut Effects) -> Result<Read, ReadError> {
+        let limit = self.limit(log, from.up_to)?;
+        let partition = self.known(log);
+        if from.offset < partition.start() || partition.end() < from.offset {
+            return Err(ReadError::OutOfRange);
+        }
+        if limit <= from.offset {
+            return Ok(Read::Ready(Batches { pieces: Vec::new(), bytes: 0, next_offset: from.offset }));
+        }
+        let at = partition.find(from.offset).expect("the start is the first segment's base");
+        let segment = &partition.segments[at];
+        if segment.corrupt {
+            return Err(ReadError::Corrupt);
+        }
+        let Some(index) = &segment.index else {
+            self.build_index(log, at, out)?;
+            return Ok(Read::Pending);
+        };
+        let base = segment.base;
+        let found = |offset| partition.cold.as_ref().and_then(|cold| cold.located(base, offset));
+        let start = found(from.offset).map_or_else(|| locate(segment, index, from.offset), Ok);
+        let end = match start {
+            // Imprecise, but it lets the read go on.
+            Ok(start) => match limit_place(segment, index, limit) {
+                Err(entry) if entry.position <= start.position => found(limit).ok_or((entry, limit)),
+                Ok(place) | Err(place) => Ok(place),
+            },
+            Err(entry) => Err((entry, from.offset)),
+        };
+        let (start, end) = match (start, end) {
+            (Ok(start), Ok(limit)) => (start, end_of(segment, index, start, limit, &from)),
+            (_, Err((entry, offset))) => {
+                self.start_cold(log, Task::Locate { base, from: entry, offset }, out)?;
+                return Ok(Read::Pending);
+            }
+            (Err(_), Ok(_)) => unreachable!("the end was looked for behind a start"),
+        };
+        assert!(start.position <= end.position);
+        assert!(end.offset <= limit);
+        self.pieces(log, at, start, end, out)
+    }
+
+    /// Up to where a reader may see.
+    pub(crate) fn limit(&self, log: LogRef, up_to: Offset) -> Result<Offset, ReadError> {
+        let partition = self.partition(log).ok_or(ReadError::Gone)?;
+        partition.readable()?;
+        if self.is_offline(partition) {
+            return Err(ReadError::Offline);
+        }
+        Ok(up_to.min(partition.durable_end))
+    }
+
+    fn pieces(
+        &mut self,
+        log: LogRef,
+        at: usize,
+        start: Place,
+        end: Place,
+        out: &mut Effects,
+    ) -> Result<Read, ReadError> {
+        let segment = &self.known(log).segments[at];
+        let base = segment.base;
+        let memory_start = segment.memory_start().clamp(start.position, end.position);
+        let mut pieces = Vec::new();
+        if start.position < memory_start {
+            let Some((handle, file)) = self.acquire(log, base, Mode::Splice, out) else {
+                let starved = self.known(log).starved;
+                return if starved { Err(ReadError::Busy) } else { Ok(Read::Pending) };
+            };
+            let lease = Lease { slot: handle.slot, generation: handle.generation };
+            let len = memory_start - start.position;
+            self.metrics.log_cold_bytes_total.add(len);
+            pieces.push(Piece::File { file, offset: start.position, len, lease });
+        }
+        if memory_start < end.position {
+            let segment = &self.known(log).segments[at];
+            pieces.extend(segment.lend(memory_start, end.position).into_iter().map(Piece::Memory));
+        }
+        Ok(Read::Ready(Batches { pieces, bytes: end.position - start.position, next_offset: end.offset }))
+    }
+}
+
+/// Where the batch that contains `offset` begins; or the entry before it, if its header is not in memory.
+fn locate(segment: &Segment, index: &Index, offset: Offset) -> Result<Place, Place> {
+    let entry = index.place(index.find(offset).expect("the first entry is at the segment's base"));
+    if entry.offset == offset {
+        return Ok(entry);
+    }
+    if entry.position < segment.memory_start() {
+        return Err(entry);
+    }
+    Ok(segment.walk(entry, segment.end.position, |header, _| header.next_offset() <= offset))
+}
+
+/// Where the batches that end at or before the offset `limit` end; or the entry before, if that is not in memory.
+pub(crate) fn limit_place(segment: &Segment, index: &Index, limit: Offset) -> Result<Place, Place> {
+    if segment.durable.offset <= limit {
+        return Ok(segment.durable);
+    }
+    let entry = index.place(index.find(limit).expect("the limit lies in the segment"));
+    if entry.offset == limit {
+        return Ok(entry);
+    }
+    if entry.position < segment.memory_start() {
+        return Err(entry);
+    }
+    Ok(segment.walk(entry, segment.durable.position, |header, _| header.next_offset() <= limit))
+}
+
+/// Where a read that begins at `start` ends.
+fn end_of(segment: &Segment, index: &Index, start: Place, limit: Place, from: &ReadFrom) -> Place {
+    let bound = start.position.saturating_add(from.max_bytes as u64);
+    if limit.position <= start.position {
+        return start;
+    }
+    if limit.position <= bound {
+        return limit;
+    }
+    let entry = index.find_position(bound).map(|at| index.place(at)).filter(|entry| start.position < entry.position);
+    let near = entry.unwrap_or(start);
+    if segment.memory_start() <= near.position {
+        let end = segment.walk(near, limit.position, |_, end| end <= bound);
+        if start.position < end.position || !from.min_one_batch {
+            return end;
+        }
+        let mut first = true;
+        return segment.walk(start, limit.position, |_, _| std::mem::take(&mut first));
+    }
+    if start.position < near.position {
+        return near;
+    }
+    if !from.min_one_batch {
+        return start;
+    }
+    // In the file, and the next known place lies beyond the bound: a few batches more than asked for, one large one
+    // at most.
+    let next = index.find_position(start.position).and_then(|at| index.next_place(at));
+    next.filter(|next| next.position <= limit.position).unwrap_or(limit)
+}

@@ -1,0 +1,185 @@
+//! What a recovery knows while it goes on, and the scan of a segment: batch after batch until one is not whole.
+//! Owns arithmetic and judgement; the reads are asked for in `recover.rs`.
+//! Invariant: a batch counts only if its checksum holds and its offset is the one that its place demands.
+
+use effect::FileKind;
+use model::Offset;
+use record::{BatchView, HEADER_BYTES, Header};
+
+use crate::index::{Index, Place};
+use crate::segment::BLOCK;
+use crate::small::METADATA_NAME;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Stage {
+    /// Waits for its turn.
+    #[default]
+    Queued,
+    List,
+    Metadata,
+    Snapshot,
+    Scan,
+    Cut,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    pub(crate) stage: Stage,
+    /// A truncation: batches that reach beyond this offset go.
+    pub(crate) stop_at: Option<Offset>,
+    /// Every segment found, with its length; in order.
+    pub(crate) found: Vec<(Offset, u64)>,
+    /// Snapshots at the base of a found segment, with their lengths; the newest last.
+    pub(crate) snapshots: Vec<(Offset, u64)>,
+    pub(crate) has_metadata: bool,
+    pub(crate) scan: Option<Scan>,
+    /// How much of the file the next read takes in at least.
+    pub(crate) window_bytes: usize,
+    /// Where the read in flight begins.
+    pub(crate) window_start: u64,
+    /// The last, partial block's bytes.
+    pub(crate) tail: Vec<u8>,
+    /// What follows the last batch is known to be zeros.
+    pub(crate) clean: bool,
+    /// The segment under scan has its file's length cut.
+    pub(crate) cut: bool,
+}
+
+impl Recovery {
+    /// Takes in what a directory holds. Names that are not ours are left alone.
+    pub(crate) fn listed(&mut self, entries: &[(String, FileKind)]) {
+        self.found.clear();
+        self.snapshots.clear();
+        for (name, kind) in entries {
+            let FileKind::File { len } = kind else { continue };
+            if name == METADATA_NAME {
+                self.has_metadata = true;
+            } else if let Some(base) = base_of(name, ".log") {
+                self.found.push((base, *len));
+            } else if let Some(base) = base_of(name, ".snapshot") {
+                self.snapshots.push((base, *len));
+            }
+        }
+        self.found.sort_unstable();
+        self.snapshots.sort_unstable();
+        let found = &self.found;
+        let within = |base: &Offset| self.stop_at.is_none_or(|stop| *base <= stop);
+        self.snapshots.retain(|(base, _)| within(base) && found.binary_search_by_key(base, |(base, _)| *base).is_ok());
+    }
+
+    /// The length of the segment at `base`, and where the next one begins.
+    pub(crate) fn segment(&self, base: Offset) -> (u64, Option<Offset>) {
+        let at = self.found.partition_point(|(other, _)| *other < base);
+        let len = self.found.get(at).map_or(0, |(_, len)| *len);
+        (len, self.found.get(at + 1).map(|(next, _)| *next))
+    }
+}
+
+/// `00000000000000000042.log` -> 42.
+fn base_of(name: &str, suffix: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(suffix)?;
+    if digits.len() != 20 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    Offset::from_wire(digits.parse().ok()?)
+}
+
+/// How thoroughly batches are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Check {
+    /// Checksums, and what they cover.
+    Whole,
+    /// Headers only, hopping from one to the next.
+    Headers,
+}
+
+/// A walk over the batches of a file.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) base: Offset,
+    pub(crate) file_len: u64,
+    pub(crate) check: Check,
+    /// Where the next batch begins.
+    pub(crate) next: Place,
+    pub(crate) index: Index,
+    pub(crate) stop_at: Option<Offset>,
+}
+
+/// What a scan says after some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scanned {
+    /// It needs at least so many bytes from this place on, which is a multiple of a block.
+    More { from: u64, bytes: u64 },
+    /// `next` is the end.
+    End,
+    /// The segment's first batch is whole and has another offset than its name says.
+    WrongFirst(Offset),
+}
+
+impl Scan {
+    pub(crate) fn new(base: Offset, file_len: u64, check: Check, stop_at: Option<Offset>) -> Scan {
+        let next = Place { offset: base, position: 0 };
+        Scan { base, file_len, check, next, index: Index::new(base), stop_at }
+    }
+
+    /// Takes in the bytes of the file from `start` on, which is at or before the next batch.
+    pub(crate) fn feed(&mut self, start: u64, bytes: &[u8], mut each: impl FnMut(&Header)) -> Scanned {
+        let end = start + bytes.len() as u64;
+        assert!(start <= self.next.position);
+        loop {
+            let position = self.next.position;
+            if position.saturating_add(HEADER_BYTES as u64) > self.file_len {
+                return Scanned::End;
+            }
+            if position + HEADER_BYTES as u64 > end {
+                return self.more(HEADER_BYTES as u64);
+            }
+            let rest = &bytes[(position - start) as usize..];
+            let Ok(header) = Header::peek(rest) else { return Scanned::End };
+            let size = header.size_bytes as u64;
+            if size > self.file_len - position {
+                return Scanned::End;
+            }
+            if self.check == Check::Whole {
+                if position + size > end {
+                    return self.more(size);
+                }
+                if BatchView::first(rest).is_err() {
+                    return Scanned::End;
+                }
+            }
+            if header.base_offset != self.next.offset {
+                return if position == 0 { Scanned::WrongFirst(header.base_offset) } else { Scanned::End };
+            }
+            if self.stop_at.is_some_and(|stop| header.next_offset() > stop) {
+                return Scanned::End;
+            }
+            // What the index can say bounds what is believed.
+            if position + size > u64::from(u32::MAX) || header.next_offset().since(self.base) > u64::from(u32::MAX) + 1
+            {
+                return Scanned::End;
+            }
+            self.index.push(self.next, header.max_timestamp);
+            each(&header);
+            self.next = Place { offset: header.next_offset(), position: position + size };
+        }
+    }
+
+    fn more(&self, bytes: u64) -> Scanned {
+        let from = self.next.position / BLOCK * BLOCK;
+        Scanned::More { from, bytes: self.next.position + bytes - from }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_twenty_digits_name_a_segment() {
+        assert_eq!(base_of("00000000000000000042.log", ".log"), Some(Offset::new(42)));
+        assert_eq!(base_of("42.log", ".log"), None);
+        assert_eq!(base_of("0000000000000000004x.log", ".log"), None);
+        assert_eq!(base_of("99999999999999999999.log", ".log"), None);
+    }
+}

@@ -1,0 +1,211 @@
+//! One segment of a partition: its place in the file, its index, and the chunks that hold its recent bytes.
+//! Owns memory and positions. Pushes no operation.
+//! Invariants: chunks follow each other without a gap up to the segment's end; each begins at a multiple of a block;
+//! the block that holds the durable end, if it is partial, is in memory.
+
+use std::collections::VecDeque;
+
+use effect::{BLOCK_BYTES, Buf, Chunk, WriteBuf};
+use model::{Offset, Timestamp};
+use record::{HEADER_BYTES, Header};
+
+use crate::index::{Index, Place};
+
+pub(crate) const BLOCK: u64 = BLOCK_BYTES as u64;
+
+#[derive(Debug)]
+pub(crate) struct MemoryChunk {
+    /// The position in the file of the chunk's first byte.
+    pub(crate) start: u64,
+    /// Its place in the order of all chunks of a shard.
+    pub(crate) sequence: u64,
+    pub(crate) chunk: Chunk,
+}
+
+impl MemoryChunk {
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.chunk.len() as u64
+    }
+}
+
+/// A batch that is not durable yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingBatch {
+    pub(crate) end: Place,
+    pub(crate) base_offset: Offset,
+    pub(crate) max_timestamp: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base: Offset,
+    /// Where the last batch ends.
+    pub(crate) end: Place,
+    /// Where the last durable batch ends.
+    pub(crate) durable: Place,
+    /// None until somebody reads an old segment.
+    pub(crate) index: Option<Index>,
+    pub(crate) chunks: VecDeque<MemoryChunk>,
+    pub(crate) pending: VecDeque<PendingBatch>,
+    /// The file's length: space that writes may go to.
+    pub(crate) allocated: u64,
+    /// The next step by which it grows.
+    pub(crate) step: u64,
+    /// Its name is durable.
+    pub(crate) named: bool,
+    /// Whole, cut to its length and synced: nothing will be written to it any more.
+    pub(crate) sealed: bool,
+    /// The file has been cut, the sync is to come.
+    pub(crate) cut: bool,
+    /// The producer snapshot at its base, until it is written.
+    pub(crate) snapshot: Option<Vec<u8>>,
+    /// Its bytes are not what was written.
+    pub(crate) corrupt: bool,
+}
+
+impl Segment {
+    /// A segment that is not on disk yet.
+    pub(crate) fn new(base: Offset, snapshot: Option<Vec<u8>>) -> Segment {
+        let start = Place { offset: base, position: 0 };
+        Segment {
+            base,
+            end: start,
+            durable: start,
+            index: Some(Index::new(base)),
+            chunks: VecDeque::new(),
+            pending: VecDeque::new(),
+            allocated: 0,
+            step: ALLOCATE_BYTES_MIN,
+            named: false,
+            sealed: false,
+            cut: false,
+            snapshot,
+            corrupt: false,
+        }
+    }
+
+    /// A whole one that was found on disk and ends where the next begins.
+    pub(crate) fn found(base: Offset, end: Place) -> Segment {
+        Segment {
+            end,
+            durable: end,
+            index: None,
+            allocated: end.position,
+            named: true,
+            sealed: true,
+            ..Segment::new(base, None)
+        }
+    }
+
+    /// From here on its bytes are in memory.
+    pub(crate) fn memory_start(&self) -> u64 {
+        self.chunks.front().map_or(self.end.position, |first| first.start)
+    }
+
+    /// Bytes that fit into the chunks that it has.
+    pub(crate) fn room(&self) -> usize {
+        self.chunks.iter().rev().map(|chunk| chunk.chunk.room()).take_while(|room| *room > 0).sum()
+    }
+
+    /// Where a further chunk would begin.
+    pub(crate) fn chunks_end(&self) -> u64 {
+        let end = self.chunks.back().map(|last| last.start + last.chunk.capacity() as u64);
+        end.unwrap_or(self.end.position)
+    }
+
+    /// Copies bytes behind the last ones. Panics if they don't fit.
+    pub(crate) fn copy_in(&mut self, mut bytes: &[u8]) {
+        let full = self.chunks.partition_point(|chunk| chunk.chunk.room() == 0);
+        for chunk in self.chunks.iter_mut().skip(full) {
+            let (now, later) = bytes.split_at(bytes.len().min(chunk.chunk.room()));
+            chunk.chunk.append(now);
+            bytes = later;
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        assert!(bytes.is_empty());
+    }
+
+    /// Lends what is in memory of a range of the file, in order.
+    pub(crate) fn lend(&self, from: u64, to: u64) -> Vec<Buf> {
+        assert!(self.memory_start() <= from);
+        assert!(to <= self.end.position);
+        let first = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        let reached = self.chunks.iter().skip(first).take_while(|chunk| chunk.start < to);
+        reached
+            .map(|chunk| {
+                let start = from.max(chunk.start) - chunk.start;
+                let end = to.min(chunk.end()) - chunk.start;
+                chunk.chunk.lend(start as usize..end as usize)
+            })
+            .collect()
+    }
+
+    /// The whole blocks that hold a range, for the disk.
+    pub(crate) fn blocks(&mut self, from: u64, to: u64) -> Vec<WriteBuf> {
+        assert!(self.memory_start() <= from);
+        let first = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        let reached = self.chunks.iter_mut().skip(first).take_while(|chunk| chunk.start < to);
+        reached
+            .map(|chunk| {
+                let start = from.max(chunk.start) - chunk.start;
+                let end = to.min(chunk.end()) - chunk.start;
+                chunk.chunk.blocks(start as usize..end as usize)
+            })
+            .collect()
+    }
+
+    /// The header of the batch at `position`, which is in memory.
+    pub(crate) fn header(&self, position: u64) -> Header {
+        let bufs = self.lend(position, position + HEADER_BYTES as u64);
+        let header = match &bufs[..] {
+            [whole] => Header::peek(whole),
+            parts => {
+                let mut gathered = Vec::with_capacity(HEADER_BYTES);
+                parts.iter().for_each(|part| gathered.extend_from_slice(part));
+                Header::peek(&gathered)
+            }
+        };
+        header.expect("batches in memory were checked when they came in")
+    }
+
+    /// Walks from a batch's beginning over batches in memory while `go_on` says so of the next one's header and of
+    /// where it ends; never beyond `limit`. Answers where it stopped.
+    pub(crate) fn walk(&self, from: Place, limit: u64, mut go_on: impl FnMut(&Header, u64) -> bool) -> Place {
+        let mut place = from;
+        while place.position < limit {
+            let header = self.header(place.position);
+            let end = place.position + header.size_bytes as u64;
+            if end > limit || !go_on(&header, end) {
+                break;
+            }
+            place = Place { offset: header.next_offset(), position: end };
+        }
+        place
+    }
+
+    pub(crate) fn invariants(&self) {
+        assert!(self.durable.position <= self.end.position);
+        assert!(self.durable.offset <= self.end.offset);
+        assert!(self.memory_start() <= self.durable.position.next_multiple_of(BLOCK));
+        for (chunk, next) in self.chunks.iter().zip(self.chunks.iter().skip(1)) {
+            assert!(chunk.start + chunk.chunk.capacity() as u64 == next.start);
+            assert!(chunk.chunk.room() == 0 || next.chunk.is_empty());
+        }
+        if let Some(first) = self.chunks.front() {
+            assert!(first.start.is_multiple_of(BLOCK));
+            let published: u64 = self.chunks.iter().map(|chunk| chunk.chunk.len() as u64).sum();
+            assert!(first.start + published == self.end.position);
+        }
+        if self.sealed {
+            assert!(self.durable == self.end);
+            assert!(self.pending.is_empty());
+        }
+    }
+}
+
+/// Space is taken in steps from here ...
+pub(crate) const ALLOCATE_BYTES_MIN: u64 = 64 * 1024;
+/// ... doubling to here.
+pub(crate) const ALLOCATE_BYTES_MAX: u64 = 16 * 1024 * 1024;

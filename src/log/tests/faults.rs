@@ -1,0 +1,185 @@
+//! Histories with a fault in them: whatever fails and whenever, what was acknowledged is there afterwards.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use effect::Fault;
+use log::{AppendError, Event, Failure, LogConfig, LogRef, PartitionSettings, ReadFrom};
+use model::Offset;
+use world::{World, at, batch, dir, marks, produced};
+
+const SMALL: PartitionSettings = PartitionSettings { segment_bytes: 64 * 1024 };
+
+#[test]
+fn whatever_operation_fails_nothing_acknowledged_is_lost() {
+    let check = |failing: usize| {
+        let mut world = World::new(failing as u64, LogConfig::default());
+        world.disk.fail_at = Some(failing);
+        let log = world.log.open(at(0), dir(0), SMALL, &mut world.out);
+        let mut sent = 0;
+        for _ in 0..600 {
+            let size = if sent % 3 == 0 { 9000 } else { 50 };
+            if sent < 40 && world.append(log, &batch(sent, 1, size)).is_ok() {
+                sent += 1;
+            }
+            world.turn();
+        }
+        let is_over = world.disk.completed < failing;
+        let acked = world.durable.get(&log).copied().unwrap_or_default();
+        world.crash();
+        let log = world.open_with(0, SMALL);
+        assert!(world.opened(log), "failing {failing}: {:?}", world.events);
+        assert!(acked <= world.log.end(log).expect("open"), "failing {failing}");
+        let all = world.read_all(log, 5000);
+        assert_eq!(marks(&all, Offset::ZERO), (0..world.log.end(log).expect("open").get()).collect::<Vec<_>>());
+        is_over
+    };
+    let count = (1..).find(|failing| check(*failing)).expect("it comes to an end");
+    assert!(count > 30, "{count} operations");
+}
+
+/// Several logs, tiny bounds, reads between appends, rolls, kills and crashes.
+fn history(seed: u64) {
+    let config = LogConfig { cache_bytes: 48 * 1024, files_max: 3, ..LogConfig::default() };
+    let mut world = World::with_pool(seed, config, 2 << 20);
+    let mut acked: BTreeMap<u32, u64> = BTreeMap::new();
+    for _life in 0..4 {
+        let logs: Vec<LogRef> =
+            (0..4).map(|partition| world.log.open(at(partition), dir(partition), SMALL, &mut world.out)).collect();
+        world.settle();
+        let mut next = Vec::new();
+        for (partition, log) in logs.iter().enumerate() {
+            assert!(world.opened(*log), "seed {seed}: {:?}", world.events);
+            let end = world.log.end(*log).expect("open").get();
+            assert!(acked.get(&(partition as u32)).is_none_or(|acked| *acked <= end), "seed {seed}");
+            next.push(end);
+        }
+        let steps = 200 + world.disk.random() % 400;
+        for _ in 0..steps {
+            let which = world.disk.random() as usize % 4;
+            match world.disk.random() % 8 {
+                0..4 => {
+                    let size = 20 + (world.disk.random() % 12_000) as usize;
+                    let result = world.append(logs[which], &batch(next[which], 1, size));
+                    match result {
+                        Ok(appended) => {
+                            assert_eq!(appended.base_offset.get(), next[which]);
+                            next[which] += 1;
+                        }
+                        Err(error) => assert_eq!(error, AppendError::Busy, "seed {seed}"),
+                    }
+                }
+                4 => {
+                    let end = world.log.durable_end(logs[which]).expect("open");
+                    if end.get() > 0 {
+                        let offset = Offset::new(world.disk.random() % end.get());
+                        let from = ReadFrom { offset, up_to: end, max_bytes: 9000, min_one_batch: true };
+                        if let Ok((bytes, _)) = world.read_once(logs[which], from) {
+                            assert_eq!(marks(&bytes, offset)[0], offset.get(), "seed {seed}");
+                        }
+                    }
+                }
+                _ => {
+                    world.turn();
+                }
+            }
+        }
+        for (partition, log) in logs.iter().enumerate() {
+            let durable = world.log.durable_end(*log).expect("open").get();
+            acked.insert(partition as u32, durable);
+        }
+        match world.disk.random() % 3 {
+            0 => world.crash(),
+            1 => world.kill(),
+            _ => {
+                world.close();
+                world.restart();
+                for (partition, next) in next.iter().enumerate() {
+                    acked.insert(partition as u32, *next);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn histories_of_many_seeds_lose_nothing() {
+    for seed in 0..12 {
+        history(seed);
+    }
+}
+
+#[test]
+fn a_snapshot_of_an_unknown_version_is_refused_by_number() {
+    let mut world = World::plain();
+    let log = world.open_with(0, SMALL);
+    for mark in 0..20 {
+        world.append(log, &batch(mark, 1, 8000)).expect("appended");
+    }
+    world.settle();
+    world.close();
+    let path = world.disk.paths().into_iter().rfind(|path| path.ends_with(".snapshot")).expect("rolled");
+    let mut bytes = world.disk.file(&path).expect("there");
+    bytes[5] = 77;
+    world.disk.set_file(&path, &bytes);
+    world.restart();
+    let log = world.open_with(0, SMALL);
+    assert!(world.events.contains(&Event::Failed { log, failure: Failure::SnapshotVersion(77) }));
+}
+
+#[test]
+fn a_torn_snapshot_costs_time_not_data() {
+    let mut world = World::plain();
+    let log = world.open_with(0, SMALL);
+    world.append(log, &produced(1, 0, 0, 1)).expect("appended");
+    for mark in 0..20 {
+        world.append(log, &batch(mark, 1, 8000)).expect("appended");
+    }
+    world.settle();
+    let all = world.read_all(log, 1 << 20);
+    world.close();
+    for path in world.disk.paths().into_iter().filter(|path| path.ends_with(".snapshot")) {
+        world.disk.set_file(&path, &[0; 4096]);
+    }
+    world.restart();
+    let log = world.open_with(0, SMALL);
+    assert!(world.append(log, &produced(1, 0, 0, 1)).expect("known").duplicate);
+    assert_eq!(world.read_all(log, 1 << 20), all);
+}
+
+#[test]
+fn a_rotten_old_segment_is_reported_when_it_is_read() {
+    let mut world = World::plain();
+    let log = world.open_with(0, SMALL);
+    for mark in 0..20 {
+        world.append(log, &batch(mark, 1, 8000)).expect("appended");
+    }
+    world.settle();
+    world.close();
+    let path = "/data/t-0/00000000000000000000.log";
+    let mut bytes = world.disk.file(path).expect("there");
+    bytes[3] = 9;
+    world.disk.set_file(path, &bytes);
+    world.restart();
+    let log = world.open_with(0, SMALL);
+    let from = ReadFrom { offset: Offset::ZERO, up_to: Offset::new(20), max_bytes: 1, min_one_batch: true };
+    assert_eq!(world.read_once(log, from), Err(log::ReadError::Corrupt));
+}
+
+#[test]
+fn what_waits_for_space_becomes_durable_when_there_is_some() {
+    let mut world = World::plain();
+    let log = world.open(0);
+    world.append(log, &batch(0, 1, 100)).expect("appended");
+    world.disk.fail = Some((effect::OpKind::Allocate, Fault::ENOSPC));
+    for _ in 0..50 {
+        world.turn();
+    }
+    assert_eq!(world.log.durable_end(log), Some(Offset::ZERO));
+    world.disk.fail = None;
+    for _ in 0..300 {
+        world.turn();
+    }
+    assert_eq!(world.log.durable_end(log), Some(Offset::new(1)), "what waited for space is durable");
+}

@@ -1,0 +1,1 @@
+"""What the client tests are made of; standard library only."""

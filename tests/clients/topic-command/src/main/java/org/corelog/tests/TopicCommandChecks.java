@@ -1,0 +1,139 @@
+package org.corelog.tests;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.kafka.common.utils.Exit;
+import org.apache.kafka.tools.TopicCommand;
+
+/** Kafka's own tool for topics, run in this process. */
+public final class TopicCommandChecks {
+    private final String bootstrap;
+    private final String topic;
+
+    private TopicCommandChecks(String bootstrap, String topic) {
+        this.bootstrap = bootstrap;
+        this.topic = topic;
+    }
+
+    /** Arguments: {@code BOOTSTRAP TOPIC}; one line of output a check. */
+    public static void main(String[] words) {
+        new TopicCommandChecks(words[0], words[1]).run();
+    }
+
+    private static void check(String name, Runnable body) {
+        try {
+            body.run();
+            System.out.println("ok " + name);
+        } catch (RuntimeException | AssertionError error) {
+            System.out.println("FAIL " + name + ": " + String.valueOf(error).replace('\n', ' '));
+        }
+    }
+
+    /** How the tool ended, and what it printed. */
+    private record Result(int code, String text) {}
+
+    /** Thrown where the tool would end the process. */
+    private static final class Ended extends RuntimeException {
+        private static final long serialVersionUID = 1;
+    }
+
+    private Result command(String... words) {
+        List<String> all = new ArrayList<>(List.of("--bootstrap-server", bootstrap));
+        all.addAll(List.of(words));
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        PrintStream out = System.out;
+        PrintStream err = System.err;
+        PrintStream capture = new PrintStream(printed, true, StandardCharsets.UTF_8);
+        // The tool takes the exception for a failure of its own and exits once more: the first code is the one.
+        List<Integer> codes = new ArrayList<>();
+        Exit.setExitProcedure((status, message) -> {
+            codes.add(status);
+            throw new Ended();
+        });
+        System.setOut(capture);
+        System.setErr(capture);
+        try {
+            TopicCommand.main(all.toArray(new String[0]));
+        } catch (Ended ended) {
+            // As the process would have.
+        } finally {
+            System.setOut(out);
+            System.setErr(err);
+            Exit.resetExitProcedure();
+        }
+        return new Result(codes.isEmpty() ? 0 : codes.get(0), printed.toString(StandardCharsets.UTF_8));
+    }
+
+    private static void that(boolean holds, String what) {
+        if (!holds) {
+            throw new AssertionError(what);
+        }
+    }
+
+    private void good(String wanted, String... words) {
+        says(0, wanted, words);
+    }
+
+    private void bad(String wanted, String... words) {
+        says(1, wanted, words);
+    }
+
+    private void says(int code, String wanted, String... words) {
+        Result result = command(words);
+        that(result.code == code && result.text.contains(wanted),
+                "code " + result.code + ", expected " + code + " and \"" + wanted + "\": " + result.text);
+    }
+
+    private void run() {
+        check("creates a topic with configs", () -> good("Created topic " + topic,
+                "--create", "--topic", topic, "--partitions", "2", "--replication-factor", "1",
+                "--config", "retention.ms=3600000", "--config", "max.message.bytes=2000"));
+        check("lists it", () -> good(topic, "--list"));
+        check("describes partitions, replicas and configs", () -> {
+            good("PartitionCount: 2\tReplicationFactor: 1", "--describe", "--topic", topic);
+            good("retention.ms=3600000", "--describe", "--topic", topic);
+            good("max.message.bytes=2000", "--describe", "--topic", topic);
+            good("Partition: 1\tLeader: ", "--describe", "--topic", topic);
+        });
+        check("adds partitions", () -> {
+            good("", "--alter", "--topic", topic, "--partitions", "5");
+            good("PartitionCount: 5", "--describe", "--topic", topic);
+        });
+        check("is told that partitions cannot be taken away", () ->
+                bad("InvalidPartitionsException", "--alter", "--topic", topic, "--partitions", "1"));
+        check("is told that a topic exists", () -> {
+            bad("already exists", "--create", "--topic", topic);
+            good("", "--create", "--if-not-exists", "--topic", topic);
+        });
+        check("creates with the broker's defaults", () -> {
+            good("Created topic", "--create", "--topic", topic + "-default");
+            good("PartitionCount: 1\tReplicationFactor: 1", "--describe", "--topic", topic + "-default");
+        });
+        check("is told that a topic is unknown", () -> {
+            bad("does not exist as expected", "--describe", "--topic", topic + "-unknown");
+            bad("does not exist as expected", "--delete", "--topic", topic + "-unknown");
+            good("", "--describe", "--if-exists", "--topic", topic + "-unknown");
+        });
+        check("is told that a name is invalid", () ->
+                bad("InvalidTopicException", "--create", "--topic", "not a name"));
+        check("is told that the replication factor is invalid", () ->
+                bad("InvalidReplicationFactorException", "--create", "--topic", topic + "-rf",
+                        "--replication-factor", "2"));
+        check("finds no partition under-replicated or offline", () -> {
+            for (String option : List.of("--under-replicated-partitions", "--unavailable-partitions",
+                    "--under-min-isr-partitions", "--at-min-isr-partitions")) {
+                Result result = command("--describe", option, "--exclude-internal", "--topic", topic);
+                boolean quiet = option.startsWith("--at-min") || !result.text.contains("Partition:");
+                that(result.code == 0 && quiet, option + ": " + result.text);
+            }
+        });
+        check("deletes topics", () -> {
+            good("", "--delete", "--topic", topic);
+            good("", "--delete", "--topic", topic + "-default");
+            that(!command("--list").text.contains(topic), "still listed");
+        });
+    }
+}

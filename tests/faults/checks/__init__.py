@@ -1,0 +1,1 @@
+"""One module a fault. Each has `checks(options)`: pairs of a name and what to call."""

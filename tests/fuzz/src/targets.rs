@@ -1,0 +1,21 @@
+//! The list of targets. Each takes any bytes, must not panic, and may assert what must hold for all inputs.
+//! A target's seeds lie in `corpus/<name>/`, one input a file; a `.hex` file holds it as hexadecimal text.
+
+/// One target.
+pub(crate) struct Target {
+    /// As on the command line and in `corpus/`.
+    pub name: &'static str,
+    /// Runs one input.
+    pub run: fn(&[u8]),
+}
+
+pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "wire_frame", run: crate::wire::frame },
+    Target { name: "wire_header", run: crate::wire::header },
+    Target { name: "wire_request", run: crate::wire::request },
+    Target { name: "wire_produce_view", run: crate::wire::produce_view },
+    Target { name: "wire_fetch_view", run: crate::wire::fetch_view },
+    Target { name: "record_batches", run: crate::record::batches },
+    Target { name: "record_sealed", run: crate::record::sealed },
+    Target { name: "record_payload", run: crate::record::payload },
+];

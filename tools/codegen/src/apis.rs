@@ -1,0 +1,37 @@
+//! The APIs that are served, and at which versions: the generated code supports exactly these.
+
+/// One API that is generated.
+pub(crate) struct Served {
+    /// Kafka's name, without `Request` or `Response`.
+    pub name: &'static str,
+    /// First and last version that is decoded and answered.
+    pub versions: (i16, i16),
+    /// The lowest version that ApiVersions shows.
+    pub advertised_min: i16,
+}
+
+const fn served(name: &'static str, min: i16, max: i16) -> Served {
+    Served { name, versions: (min, max), advertised_min: min }
+}
+
+/// In the order of their keys.
+pub(crate) const SERVED: &[Served] = &[
+    // librdkafka up to 2.8 stops compressing when Produce is not advertised from 0; 0-2 are refused all the same.
+    Served { name: "Produce", versions: (3, 13), advertised_min: 0 },
+    served("Fetch", 4, 18),
+    served("ListOffsets", 1, 11),
+    served("Metadata", 0, 13),
+    served("FindCoordinator", 0, 6),
+    served("ApiVersions", 0, 5),
+    served("CreateTopics", 2, 7),
+    served("DeleteTopics", 1, 6),
+    served("InitProducerId", 0, 5),
+    served("DescribeConfigs", 1, 4),
+    served("CreatePartitions", 0, 3),
+    served("ListPartitionReassignments", 0, 0),
+    served("DescribeCluster", 0, 2),
+    served("DescribeTopicPartitions", 0, 0),
+];
+
+/// Nullable arrays whose definition defaults to null although the Java admin client fails on a null: empty by default.
+pub(crate) const NEVER_NULL_BY_DEFAULT: &[&str] = &["EligibleLeaderReplicas", "LastKnownElr"];

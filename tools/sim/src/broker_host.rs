@@ -1,0 +1,145 @@
+//! The broker under simulation: its shards, and the two halves of a turn between which the world runs on.
+//!
+//! Owns what a binary's `main` would: settings, memory, listeners, the first look into the data directory. Memory and
+//! mailboxes are small, so that backpressure is the normal case.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use broker::config::{BrokerConfig, Sources};
+use broker::{Parts, Shard, Turned};
+use effect::{Instant, Pool};
+use tracing::Level;
+
+use crate::log_lines::{self, LogLine};
+use crate::rng::Rng;
+use crate::sim_io::SimIo;
+use crate::trace::Who;
+use crate::world::World;
+
+/// A running broker.
+pub(crate) struct Broker {
+    shards: Vec<(Shard, SimIo)>,
+    turn_count: u64,
+    stop: Arc<AtomicBool>,
+    stopped: Vec<bool>,
+    /// The disk fails or fills at some time of this run.
+    disk_refuses: bool,
+}
+
+/// What became of the broker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Life {
+    Runs,
+    /// As it was asked to.
+    Stopped,
+    /// It cannot run.
+    Gave,
+}
+
+impl Broker {
+    /// Starts one on the world's disk.
+    pub(crate) fn start(world: &Rc<RefCell<World>>, shard_count: usize, disk_refuses: bool, rng: &mut Rng) -> Broker {
+        drop(log_lines::take());
+        let memory_bytes = rng.spread(256, 4096) as usize * 1024;
+        let chunk_bytes = rng.spread(8, 32) as usize * 1024 * 1024;
+        let cache_bytes = rng.spread(64, 4096) as usize * 1024;
+        let mail_capacity = rng.spread(1, 64) as usize;
+        let files_max = rng.range(16, 64) as usize;
+        let config = Arc::new(config());
+        let metrics: Vec<_> = (0..shard_count).map(|_| Arc::default()).collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        let recv_pool_bytes = rng.spread(256, 2048) as usize * 1024;
+        let mut leftovers = world.borrow().leftovers(DATA);
+        world.borrow_mut().boot(shard_count, recv_pool_bytes);
+        let links = broker::links(shard_count, mail_capacity);
+        let shards = links.into_iter().enumerate().map(|(index, link)| {
+            let mut parts = Parts {
+                link,
+                config: config.clone(),
+                listeners: vec![world.borrow_mut().listen()],
+                metrics: metrics.clone(),
+                memory: Pool::new(memory_bytes),
+                chunks: Pool::new(chunk_bytes),
+                log: Default::default(),
+                stop: stop.clone(),
+                leftovers: std::mem::take(&mut leftovers),
+            };
+            parts.log.cache_bytes = cache_bytes;
+            parts.log.files_max = files_max;
+            (Shard::new(parts), SimIo::new(world.clone(), index))
+        });
+        let shards = shards.collect();
+        Broker { shards, turn_count: 0, stop, stopped: vec![false; shard_count], disk_refuses }
+    }
+
+    /// Lets a shard finish its turn and begin the next; answers what became of the broker.
+    pub(crate) fn turn(&mut self, index: usize, world: &Rc<RefCell<World>>) -> Life {
+        let (shard, io) = &mut self.shards[index];
+        if self.stopped[index] {
+            return Life::Runs;
+        }
+        world.borrow_mut().collect(index, shard.seam().1);
+        let turned = shard.after_turn(io);
+        self.heed(index, world);
+        let (shard, _) = &mut self.shards[index];
+        self.turn_count += 1;
+        if self.turn_count.is_multiple_of(INVARIANT_TURNS) {
+            shard.invariants();
+        }
+        match turned {
+            Turned::Running => (),
+            Turned::Serving => world.borrow_mut().note(Who::Shard(index), "serving", [0; 3], String::new),
+            Turned::Stopped => {
+                assert!(self.stop.load(Ordering::Relaxed), "s{index} stopped unasked");
+                world.borrow_mut().note(Who::Shard(index), "stopped", [0; 3], String::new);
+                self.stopped[index] = true;
+                return if self.stopped.iter().all(|stopped| *stopped) { Life::Stopped } else { Life::Runs };
+            }
+            Turned::Fatal(why) => {
+                let refuses = self.disk_refuses;
+                world.borrow_mut().note(Who::Shard(index), "fatal", [0; 3], || why.clone());
+                assert!(refuses, "fatal without a fault of the disk: {why}");
+                return Life::Gave;
+            }
+        }
+        let now = Instant(world.borrow().now_ns());
+        let wait = shard.before_turn(now);
+        world.borrow_mut().submit(index, shard.seam().0, wait);
+        Life::Runs
+    }
+
+    /// Asks for a clean stop, as a signal does.
+    pub(crate) fn stop(&self, world: &Rc<RefCell<World>>) {
+        self.stop.store(true, Ordering::Relaxed);
+        world.borrow_mut().wake_all();
+    }
+
+    /// Shows what was logged. Without a fault of the disk there is nothing to complain about.
+    fn heed(&self, index: usize, world: &Rc<RefCell<World>>) {
+        for LogLine { level, text } in log_lines::take() {
+            world.borrow_mut().note(Who::Shard(index), "says", [text.len() as u64, 0, 0], || format!("{level} {text}"));
+            assert!(level > Level::WARN || self.disk_refuses, "{level} without a fault of the disk: {text}");
+        }
+    }
+}
+
+fn config() -> BrokerConfig {
+    let set = [
+        format!("log.dirs={DATA}"),
+        "auto.create.topics.enable=false".to_owned(),
+        "log.segment.bytes=1048576".to_owned(),
+        // Any one frame fits into the request memory.
+        "socket.request.max.bytes=131072".to_owned(),
+    ];
+    let sources = Sources { properties: None, environment: &[], set: &set };
+    BrokerConfig::load(&sources).unwrap_or_else(|error| panic!("settings: {error}"))
+}
+
+/// The data directory.
+pub(crate) const DATA: &str = "/data";
+
+/// The invariants walk everything: not after every turn.
+const INVARIANT_TURNS: u64 = 16;

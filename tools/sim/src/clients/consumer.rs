@@ -1,0 +1,283 @@
+//! A consumer: finds its place, then long polls, with a fetch session or without. Whatever it sees must stay.
+
+use std::collections::BTreeMap;
+
+use model::ErrorCode;
+use record::{Batches, Records};
+use wire::ApiKey;
+use wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
+
+use super::session::{Answer, Heard, Session};
+use super::{Actor, Stage, is_gone, is_retriable, spelled};
+use crate::oracle::TopicIndex;
+
+/// The consumer.
+#[derive(Debug, Default)]
+pub(crate) struct Consumer {
+    session: Session,
+    places: Vec<Place>,
+    /// The fetch session, if there is one: its id and next epoch.
+    fetch_session: Option<(i32, i32)>,
+    wants_session: bool,
+    /// What was known of each partition's end when the request in flight left.
+    known: BTreeMap<(TopicIndex, u32), u64>,
+    /// What the last request asked about offsets.
+    asked_latest: bool,
+    next_ns: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    topic: TopicIndex,
+    partition: u32,
+    offset: Option<u64>,
+    /// The session knows this offset.
+    told: Option<u64>,
+    /// The offset came from a guess, and may lie outside of the log.
+    guessed: bool,
+    gone: bool,
+}
+
+impl Actor for Consumer {
+    fn act(&mut self, stage: &mut Stage<'_>) {
+        while let Some(heard) = self.session.hear(stage) {
+            match heard {
+                Heard::Answer(answer) if answer.key == ApiKey::Fetch => self.take_fetch(stage, &answer),
+                Heard::Answer(answer) => self.take_offsets(stage, &answer),
+                Heard::Broken => self.forget_session(),
+            }
+        }
+        if stage.winding_down || self.session.awaited_count() > 0 {
+            return;
+        }
+        if stage.now_ns() < self.next_ns {
+            return stage.at(self.next_ns);
+        }
+        self.next_ns = stage.think(20, 5000);
+        stage.at(self.next_ns);
+        self.choose(stage);
+        if self.places.is_empty() || !self.session.is_open(stage) {
+            return;
+        }
+        if self.places.iter().any(|place| place.offset.is_none()) {
+            self.ask_offsets(stage);
+        } else {
+            self.fetch(stage);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.session.awaited_count() == 0
+    }
+}
+
+impl Consumer {
+    /// Now and then other partitions.
+    fn choose(&mut self, stage: &mut Stage<'_>) {
+        if self.places.iter().any(|place| place.gone) || stage.rng.chance(20) {
+            self.places.clear();
+            self.forget_session();
+            self.wants_session = stage.rng.coin();
+        }
+        if !self.places.is_empty() {
+            return;
+        }
+        for _ in 0..stage.rng.range(1, 4) {
+            let stable = stage.rng.chance(800);
+            let Some((topic, partition)) = stage.any_partition(stable) else { return };
+            if self.places.iter().any(|place| (place.topic, place.partition) == (topic, partition)) {
+                continue;
+            }
+            let known_end = stage.oracle.known_end(topic, partition);
+            let guessed = stage.rng.chance(400);
+            let offset = guessed.then(|| stage.rng.range(0, known_end + known_end / 8));
+            self.places.push(Place { topic, partition, offset, told: None, guessed, gone: false });
+        }
+    }
+
+    fn ask_offsets(&mut self, stage: &mut Stage<'_>) {
+        self.asked_latest = stage.rng.chance(300);
+        let timestamp = if self.asked_latest { LATEST } else { EARLIEST };
+        self.remember_known(stage);
+        let topics = self.places.iter().filter(|place| place.offset.is_none()).map(|place| ListOffsetsTopic {
+            name: stage.oracle.topics[place.topic].name.clone().into(),
+            partitions: vec![ListOffsetsPartition {
+                partition_index: place.partition as i32,
+                current_leader_epoch: -1,
+                timestamp,
+            }],
+        });
+        let request =
+            ListOffsetsRequest { replica_id: -1, isolation_level: 0, topics: topics.collect(), timeout_ms: 30_000 };
+        let version = stage.version(ApiKey::ListOffsets, 1);
+        self.session.send(stage, (ApiKey::ListOffsets, version), Some(0), |out| request.encode(out, version));
+    }
+
+    fn take_offsets(&mut self, stage: &mut Stage<'_>, answer: &Answer) {
+        let mut reader = wire::Reader::new(&answer.body);
+        let response = ListOffsetsResponse::decode(&mut reader, answer.version).expect("a whole answer");
+        for topic in &response.topics {
+            for result in &topic.partitions {
+                let asked = self.places.iter_mut().find(|place| {
+                    let known = &stage.oracle.topics[place.topic];
+                    known.name == topic.name
+                        && place.partition as i32 == result.partition_index
+                        && place.offset.is_none()
+                });
+                let place = asked.expect("a partition that was asked for");
+                let known = &stage.oracle.topics[place.topic];
+                if !known.is_alive || (is_gone(result.error_code) && !known.is_stable) {
+                    place.gone = true;
+                } else if result.error_code == 0 {
+                    let offset = u64::try_from(result.offset).expect("an offset");
+                    if self.asked_latest {
+                        let least = self.known[&(place.topic, place.partition)];
+                        assert!(offset >= least, "latest offset {offset} where {least} was told");
+                    } else {
+                        assert!(offset == 0, "earliest offset {offset}");
+                    }
+                    place.offset = Some(offset);
+                    place.guessed = false;
+                } else {
+                    assert!(is_retriable(result.error_code), "ListOffsets: {}", spelled(result.error_code));
+                }
+            }
+        }
+    }
+
+    fn fetch(&mut self, stage: &mut Stage<'_>) {
+        let stable = self.places.iter().all(|place| stage.oracle.topics[place.topic].is_stable);
+        let version = stage.version(ApiKey::Fetch, if stable { 4 } else { 13 });
+        let sessions = version >= 7 && self.wants_session;
+        // A session speaks of topics by name or by id, never both.
+        let version = if sessions { version.max(13) } else { version };
+        if !sessions {
+            self.forget_session();
+        }
+        let (session_id, session_epoch) = match self.fetch_session {
+            Some(session) => session,
+            None => (0, if sessions { 0 } else { -1 }),
+        };
+        self.remember_known(stage);
+        let partition_max_bytes = stage.rng.spread(1, 64 << 10) as i32;
+        let mut topics = Vec::new();
+        for place in &mut self.places {
+            if session_epoch > 0 && place.told == place.offset {
+                continue;
+            }
+            place.told = place.offset;
+            let known = &stage.oracle.topics[place.topic];
+            topics.push(FetchTopic {
+                topic: known.name.clone().into(),
+                topic_id: known.id,
+                partitions: vec![FetchPartition {
+                    partition: place.partition as i32,
+                    fetch_offset: place.offset.expect("every place is known") as i64,
+                    partition_max_bytes,
+                    ..Default::default()
+                }],
+            });
+        }
+        let request = FetchRequest {
+            max_wait_ms: stage.rng.below(400) as i32,
+            min_bytes: [0, 1, 1, 1000, 100_000][stage.rng.index(5)],
+            max_bytes: stage.rng.spread(1, 128 << 10) as i32,
+            session_id,
+            session_epoch,
+            topics,
+            ..Default::default()
+        };
+        self.session.send(stage, (ApiKey::Fetch, version), Some(0), |out| request.encode(out, version));
+    }
+
+    fn take_fetch(&mut self, stage: &mut Stage<'_>, answer: &Answer) {
+        let mut reader = wire::Reader::new(&answer.body);
+        let response = FetchResponse::decode(&mut reader, answer.version).expect("a whole answer");
+        if response.error_code != 0 {
+            let lost = [ErrorCode::FetchSessionIdNotFound, ErrorCode::InvalidFetchSessionEpoch];
+            let lost = lost.iter().any(|code| code.to_wire() == response.error_code);
+            assert!(lost || is_retriable(response.error_code), "Fetch: {}", spelled(response.error_code));
+            return self.forget_session();
+        }
+        self.fetch_session = match (response.session_id, self.fetch_session) {
+            (0, _) => None,
+            (id, Some((known, epoch))) if id == known => Some((id, epoch + 1)),
+            (id, _) => Some((id, 1)),
+        };
+        if self.fetch_session.is_none() {
+            self.places.iter_mut().for_each(|place| place.told = None);
+        }
+        for topic in &response.responses {
+            let id = if answer.version >= 13 { topic.topic_id } else { model::Uuid::ZERO };
+            let Some(index) = stage.oracle.find(&topic.topic, id) else { continue };
+            for data in &topic.partitions {
+                let asked = |place: &&mut Place| (place.topic, place.partition as i32) == (index, data.partition_index);
+                let place = self.places.iter_mut().find(asked).expect("a partition that was asked for");
+                let least = self.known[&(place.topic, place.partition)];
+                place.take(stage, data, least);
+            }
+        }
+    }
+
+    fn remember_known(&mut self, stage: &Stage<'_>) {
+        let known =
+            |place: &Place| ((place.topic, place.partition), stage.oracle.known_end(place.topic, place.partition));
+        self.known = self.places.iter().map(known).collect();
+    }
+
+    fn forget_session(&mut self) {
+        self.fetch_session = None;
+        self.places.iter_mut().for_each(|place| place.told = None);
+    }
+}
+
+impl Place {
+    fn take(&mut self, stage: &mut Stage<'_>, data: &wire::fetch::PartitionData<'_>, least: u64) {
+        let place = format_args!("{}-{}", self.topic, self.partition);
+        let code = data.error_code;
+        let out_of_range = code == ErrorCode::OffsetOutOfRange.to_wire();
+        if code != 0 {
+            stage.refused("fetch", self.topic, self.partition, code);
+            let known = &stage.oracle.topics[self.topic];
+            self.gone |= is_gone(code) && !known.is_stable;
+            let fetched = self.offset.expect("was fetched");
+            let guess = out_of_range && self.guessed && fetched > least;
+            assert!(self.gone || guess || is_retriable(code), "fetch of {place} @{fetched}: {}", spelled(code));
+            if guess {
+                self.offset = None;
+            }
+            return;
+        }
+        let high_watermark = u64::try_from(data.high_watermark).expect("a high watermark");
+        assert!(high_watermark >= least, "{place}: high watermark {high_watermark} where {least} was told");
+        let fetched = self.offset.expect("was fetched");
+        let next = read_batches(stage, self.topic, self.partition, fetched, data.records.unwrap_or_default());
+        assert!(next <= high_watermark || next == fetched, "{place}: records up to {next} above {high_watermark}");
+        self.guessed &= next == fetched;
+        self.offset = Some(next);
+    }
+}
+
+/// Tells the oracle of every record from `from` on; answers the offset after the last.
+pub(super) fn read_batches(stage: &mut Stage<'_>, topic: TopicIndex, partition: u32, from: u64, bytes: &[u8]) -> u64 {
+    let mut next = from;
+    for batch in Batches::new(bytes) {
+        let batch = batch.unwrap_or_else(|error| panic!("{topic}-{partition} @{next}: {error:?}"));
+        let first = batch.header().base_offset.get();
+        // The first batch may begin before what was asked for; none may leave a gap.
+        assert!(first == next || (first < from && next == from), "{topic}-{partition}: batch @{first} where {next}");
+        for record in Records::read(batch, 1 << 24).expect("a good batch").iter() {
+            let record = record.expect("a good record");
+            if record.offset.get() >= from {
+                assert!(record.offset.get() == next, "{topic}-{partition}: a gap before {next}");
+                stage.oracle.seen(topic, partition, next, record.value);
+                next += 1;
+            }
+        }
+    }
+    next
+}
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;

@@ -1,0 +1,59 @@
+//! How long an operation of the disk takes, and whether it fails.
+
+use effect::Op;
+
+use crate::disk::Verdict;
+use crate::faults::Trouble;
+use crate::trace::Who;
+use crate::world::{Flight, World};
+
+impl World {
+    pub(crate) fn disk_ns(&mut self, op: &Op) -> u64 {
+        let (low, high) = match op {
+            Op::Write { sync: true, .. } => (60_000, 1_000_000),
+            Op::Sync { .. } | Op::SyncDir { .. } => (100_000, 3_000_000),
+            Op::Read { .. } => (30_000, 500_000),
+            Op::Write { .. } => (20_000, 300_000),
+            _ => (5_000, 200_000),
+        };
+        let mut ns = self.rng.spread(low, high);
+        if self.rng.chance(self.faults.slow_per_mille) {
+            ns *= self.rng.range(10, 100);
+        }
+        if self.faults.on(Trouble::SlowDisk, self.now_ns) {
+            ns *= self.rng.range(5, 50);
+        }
+        ns
+    }
+
+    /// An operation of the disk ends.
+    pub(crate) fn finish_disk(&mut self, id: u64, flight: Flight) {
+        let verdict = self.verdict(&flight.op);
+        let name = crate::describe::numbers(&flight.op);
+        let what = flight.op.kind();
+        let mut rng = self.rng.fork();
+        let done = self.disk.finish(id, flight.op, verdict, &mut rng);
+        let number = crate::describe::done_number(&done);
+        self.note(Who::Shard(flight.shard), "done", [name[0], name[1], number], || {
+            format!("{what:?} f{} {}", name[1], crate::describe::done(&done))
+        });
+        self.answer(flight.shard, flight.token, done);
+    }
+
+    pub(crate) fn verdict(&mut self, op: &Op) -> Verdict {
+        let device = matches!(
+            op,
+            Op::Write { .. }
+                | Op::Sync { .. }
+                | Op::SyncDir { .. }
+                | Op::Read { .. }
+                | Op::SendFile { .. }
+                | Op::Allocate { .. }
+        );
+        if device && self.faults.on(Trouble::BadDisk, self.now_ns) && self.rng.chance(self.faults.disk_fails_per_mille)
+        {
+            return Verdict::BadDevice;
+        }
+        if self.faults.on(Trouble::FullDisk, self.now_ns) { Verdict::Full } else { Verdict::Good }
+    }
+}
