@@ -67,7 +67,7 @@ pub fn run(plan: Plan, announce: impl FnOnce(&Serving)) -> Result<(), String> {
     abort_on_panic();
     let nofile = ring::raise_nofile_limit();
     let (addresses, listeners) = bind(&plan)?;
-    let admin = plan.config.admin_listener.as_ref().map(bind_admin).transpose()?;
+    let admin = bind_admin(&plan.config)?;
     let data_dir = DataDir::open(&plan.config.log_dir)?;
     let probe = Probe::run();
     let backend = backend(plan.io, &probe)?;
@@ -318,9 +318,18 @@ fn bind_patiently(wanted: SocketAddr, shard_count: usize) -> io::Result<(SocketA
     }
 }
 
-fn bind_admin(endpoint: &Endpoint) -> Result<TcpListener, String> {
+/// The admin listener. Where the default is taken, most likely by another broker on this machine, this one does without.
+fn bind_admin(config: &BrokerConfig) -> Result<Option<TcpListener>, String> {
+    let Some(endpoint) = &config.admin_listener else { return Ok(None) };
     let address = resolve(endpoint)?;
-    TcpListener::bind(address).map_err(|error| format!("cannot listen on {address} (corelog.admin.listener): {error}"))
+    match TcpListener::bind(address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if config.settings().assigned(ADMIN_LISTENER).is_none() => {
+            tracing::warn!(%address, %error, "no admin HTTP: set {ADMIN_LISTENER} to another address");
+            Ok(None)
+        }
+        Err(error) => Err(format!("cannot listen on {address} ({ADMIN_LISTENER}): {error}")),
+    }
 }
 
 fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, String> {
@@ -372,6 +381,8 @@ fn abort_on_panic() {
 const PORT_PATIENCE: Duration = Duration::from_millis(1000);
 /// Between two tries.
 const PORT_RETRY: Duration = Duration::from_millis(10);
+const ADMIN_LISTENER: &str = "corelog.admin.listener";
+
 /// Letters in one mailbox.
 const MAILBOX_CAPACITY: usize = 1024;
 /// Receive buffers of a shard: they should stay within its share of the cache.

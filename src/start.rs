@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use broker::config::{BrokerConfig, Flush, Sources, settings_page};
+use broker::config::{BrokerConfig, Sources, settings_page};
 
 use crate::cli::{SettingOptions, StartOptions};
 use crate::logging;
@@ -23,7 +23,7 @@ pub fn run(options: &StartOptions) -> Result<(), String> {
         return Err("--shards must be at least 1".to_owned());
     }
     let cache_bytes = config.read_cache_bytes.unwrap_or_else(|| ring::memory_allowed_bytes() / 4);
-    let (log_dir, flush) = (config.log_dir.clone(), config.flush);
+    let log_dir = config.log_dir.clone();
     let plan = Plan {
         config,
         shard_count,
@@ -31,7 +31,7 @@ pub fn run(options: &StartOptions) -> Result<(), String> {
         cache_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
         io: options.settings.io,
     };
-    serve(plan, |serving| banner(serving, &log_dir, shard_count, flush))
+    serve(plan, |serving| banner(serving, &log_dir, shard_count))
 }
 
 /// The settings from all sources; `given` come before `--set`.
@@ -58,12 +58,8 @@ pub fn warn(config: &BrokerConfig) {
     }
 }
 
-fn banner(serving: &Serving, log_dir: &Path, shard_count: usize, flush: Flush) {
+fn banner(serving: &Serving, log_dir: &Path, shard_count: usize) {
     let addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();
-    let durability = match flush {
-        Flush::Disk => "disk (acknowledged when on stable storage)",
-        Flush::Device => "device (acknowledged when the device has it)",
-    };
     let admin = serving.admin.map_or("none".to_owned(), |address| format!("http://{address}/metrics"));
     let lines = [
         format!("corelog {} is serving", env!("CARGO_PKG_VERSION")),
@@ -71,7 +67,7 @@ fn banner(serving: &Serving, log_dir: &Path, shard_count: usize, flush: Flush) {
         format!("  data        {}", log_dir.display()),
         format!("  shards      {shard_count}"),
         format!("  I/O         {} ({})", serving.backend, serving.probe),
-        format!("  durability  {durability}"),
+        "  durability  disk (acknowledged when on stable storage)".to_owned(),
         format!("  admin       {admin}"),
         format!("  started in  {:.1} ms", serving.start_time.as_secs_f64() * 1e3),
     ];

@@ -32,12 +32,7 @@ impl Shard {
     }
 
     fn append(&mut self, log: LogRef, batch: &[u8]) {
-        let append = Append {
-            batch,
-            max_timestamp: Timestamp(1),
-            leader_epoch: LeaderEpoch(0),
-            log_append_time: None,
-        };
+        let append = Append { batch, max_timestamp: Timestamp(1), leader_epoch: LeaderEpoch(0), log_append_time: None };
         black_box(self.log.append(log, Timestamp(1), append).expect("there is room"));
     }
 

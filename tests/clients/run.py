@@ -98,7 +98,7 @@ class Run:
             self.report.check("TopicCommand: " + name, [] if good else ["code %d, %r, %s" % (code, out, error)])
 
     def topic_command_checks(self):
-        command = install.topic_command_checks(self.broker.bootstrap, self.prefix + "-command")
+        command = install.topic_command_checks(self.broker.bootstrap, self.prefix + "-command", self.kind)
         self.report.lines("TopicCommand", self.program(command)[1])
         words = ["--bootstrap-server", self.broker.bootstrap, "--delete", "--topic", "measurements"]
         code, _, error = self.program(install.topic_command(words))

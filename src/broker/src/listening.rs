@@ -35,7 +35,10 @@ struct State {
 impl Listening {
     pub(crate) fn new(listeners: Vec<Listener>, metrics: Vec<Arc<ShardMetrics>>) -> Listening {
         let given = vec![(0, 0); metrics.len()];
-        let listeners = listeners.into_iter().map(|listener| State { listener, accepting: false, not_before: Instant::default() }).collect();
+        let listeners = listeners
+            .into_iter()
+            .map(|listener| State { listener, accepting: false, not_before: Instant::default() })
+            .collect();
         Listening { listeners, metrics, given, closed: false }
     }
 

@@ -164,6 +164,11 @@ impl Shard {
             tracing::warn!(shard = self.post.own().0, ?took, completions = work, connections, ops, "slow turn");
         }
         match (self.fatal.take(), self.phase) {
+            // What cannot be read because the logs are being closed is no reason to complain.
+            (Some(_), Phase::Draining | Phase::Drained | Phase::Closing | Phase::Stopped) => {
+                self.phase = Phase::Stopped;
+                Turned::Stopped
+            }
             (Some(why), _) => Turned::Fatal(why),
             (None, Phase::Stopped) => Turned::Stopped,
             (None, Phase::Serving) if phase != Phase::Serving => Turned::Serving,
@@ -274,6 +279,9 @@ impl Shard {
         }
         let Some(mut control) = self.control.take() else { return };
         let verdict = self.context(now, wall, |home, _, context| control.event(event, home, context));
+        if self.phase == Phase::Starting && control.has_failed() {
+            self.fatal = Some("the metadata log cannot be written".to_owned());
+        }
         self.control = Some(control);
         note(&mut self.fatal, verdict);
     }
@@ -328,7 +336,10 @@ impl Shard {
         self.topics.update(&image, &self.config);
         self.image = image;
         self.untold.push(version);
-        self.context(now, wall, |home, _, context| home.follow(context));
+        // Logs that are being closed open nothing any more; the next start follows.
+        if !matches!(self.phase, Phase::Closing | Phase::Stopped) {
+            self.context(now, wall, |home, _, context| home.follow(context));
+        }
     }
 
     /// Tells shard 0 which images are taken, once their partitions are open.

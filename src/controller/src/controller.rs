@@ -122,6 +122,15 @@ impl Controller {
         Arc::clone(&self.durable)
     }
 
+    /// The newest set could not even begin to be written, for a reason that passes: it is as if it had never been
+    /// decided. Answers that wait for it must become an error.
+    pub fn withdraw(&mut self, id: SetId) {
+        let (newest, _) = self.in_flight.pop_back().expect("a set that is withdrawn was decided");
+        assert!(newest == id, "only the newest set can be withdrawn");
+        self.pending = Arc::clone(self.in_flight.back().map_or(&self.durable, |(_, image)| image));
+        self.invariants();
+    }
+
     /// A set could not be written, and so neither could those after it: the decisions fall back to what is durable.
     /// Every answer that waits for a set in flight must become an error.
     pub fn failed(&mut self) {

@@ -292,8 +292,14 @@ impl Fault {
     pub const EIO: i32 = 5;
     /// `ENOSPC`: no room left.
     pub const ENOSPC: i32 = 28;
+    /// `ENOSYS`: the kernel does not know the call.
+    pub const ENOSYS: i32 = 38;
+    /// `EOPNOTSUPP`: the filesystem cannot do it.
+    pub const EOPNOTSUPP: i32 = 95;
     /// `ECONNRESET`: the peer is gone.
     pub const ECONNRESET: i32 = 104;
+    /// `EDQUOT`: no room left within the quota.
+    pub const EDQUOT: i32 = 122;
     /// `ECANCELED`: ended by [`Op::Cancel`].
     pub const ECANCELED: i32 = 125;
 }

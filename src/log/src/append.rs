@@ -27,19 +27,27 @@ impl Log {
                 duplicate: true,
             });
         }
-        if partition.pending_bytes() + header.size_bytes as u64 > PENDING_BYTES_MAX && partition.pending_bytes() > 0 {
+        if let Err(error) = self.prepare(log, &header) {
+            self.known(log).knowledge.producers.refused(&header, wall);
+            return Err(error);
+        }
+        Ok(self.append_now(log, wall, append))
+    }
+
+    /// Sees to it that there is room for a batch; an error passes.
+    fn prepare(&mut self, log: LogRef, header: &Header) -> Result<(), AppendError> {
+        let partition = self.known(log);
+        let pending_bytes = partition.pending_bytes();
+        if pending_bytes + header.size_bytes as u64 > PENDING_BYTES_MAX && pending_bytes > 0 {
             return Err(AppendError::Busy);
         }
         if partition.no_space && !fits(partition, header.size_bytes) {
             return Err(AppendError::NoSpace);
         }
-        if must_roll(partition, &header) {
+        if must_roll(partition, header) {
             self.roll_segment(log);
         }
-        if !self.make_room(log, header.size_bytes) {
-            return Err(AppendError::Busy);
-        }
-        Ok(self.append_now(log, wall, append))
+        if self.make_room(log, header.size_bytes) { Ok(()) } else { Err(AppendError::Busy) }
     }
 
     /// Begins a new segment, so that the ones before it can be dropped. Nothing happens to an empty one.

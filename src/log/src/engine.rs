@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use effect::{BufMut, Done, Effects, Fault, File, Instant, Op, OpKind, Pool, Slots, Token};
+use effect::{BufMut, Chunk, Done, Effects, Fault, File, Instant, Op, OpKind, Pool, Slots, Token};
 use metrics::ShardMetrics;
 use model::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
@@ -19,6 +19,8 @@ use crate::{Event, Failure, Lease, LogConfig, LogRef, PartitionSettings};
 pub(crate) struct Root {
     pub(crate) path: PathBuf,
     pub(crate) offline: bool,
+    /// Its filesystem cannot set space aside.
+    pub(crate) unreserved: bool,
 }
 
 /// All partition logs of one shard.
@@ -50,6 +52,8 @@ pub struct Log {
     /// A block put by, so that a large chunk can be exchanged for a small one when there is no memory at all.
     pub(crate) spare: Option<BufMut>,
     pub(crate) scratch: Vec<u8>,
+    /// What space is written with before its time.
+    pub(crate) zeros: Option<Chunk>,
     /// Memory of cold reads in flight.
     pub(crate) cold_bytes: usize,
     /// Logs still to be closed.
@@ -81,6 +85,7 @@ impl Log {
             chunk_sequence: 0,
             spare: None,
             scratch: Vec::new(),
+            zeros: None,
             cold_bytes: 0,
             closing: None,
         }
@@ -93,7 +98,7 @@ impl Log {
         assert!(self.closing.is_none());
         let parent = dir.parent().map(PathBuf::from).unwrap_or_default();
         let root = self.roots.iter().position(|root| root.path == parent).unwrap_or_else(|| {
-            self.roots.push(Root { path: parent, offline: false });
+            self.roots.push(Root { path: parent, offline: false, unreserved: false });
             self.roots.len() - 1
         });
         let (slot, generation) = self.partitions.insert(Partition::new(at, dir, root, settings));
@@ -204,6 +209,7 @@ impl Log {
             Work::Recover(step) => self.recovered(log, step, done, out),
             Work::Small(step) => self.small_done(log, step, done, out),
             Work::Allocate { .. }
+            | Work::Zero { .. }
             | Work::NameSync { .. }
             | Work::Write { .. }
             | Work::SealCut { .. }
@@ -377,7 +383,7 @@ impl Log {
     /// final: after a failed write or sync nobody knows what the disk holds.
     pub(crate) fn write_fault(&mut self, log: LogRef, fault: Fault, out: &mut Effects) {
         let asks_for_space = matches!(fault.op, OpKind::Open | OpKind::CreateDir | OpKind::Allocate | OpKind::SetLen);
-        if fault.errno == Fault::ENOSPC && asks_for_space {
+        if is_full(fault) && asks_for_space {
             return self.out_of_space(log, fault, out);
         }
         let root = self.known(log).root;
@@ -433,7 +439,7 @@ impl Log {
     }
 
     /// A log on its way out goes on even when its disk does not.
-    fn look_after_fault(&mut self, log: LogRef, out: &mut Effects) {
+    pub(crate) fn look_after_fault(&mut self, log: LogRef, out: &mut Effects) {
         let closing = self.closing.is_some();
         let partition = self.known(log);
         if partition.doomed && !matches!(partition.state, State::Removing) {
@@ -448,8 +454,13 @@ impl Log {
     }
 }
 
+/// Whether there is no room, on the disk or within a quota.
+pub(crate) fn is_full(fault: Fault) -> bool {
+    matches!(fault.errno, Fault::ENOSPC | Fault::EDQUOT)
+}
+
 /// Whether an opening failed for want of descriptors or memory, which passes: ENOMEM, ENFILE, EMFILE.
-fn is_shortage(fault: Fault) -> bool {
+pub(crate) fn is_shortage(fault: Fault) -> bool {
     matches!(fault.errno, 12 | 23 | 24)
 }
 

@@ -30,6 +30,12 @@ pub(crate) enum Work {
         handle: HandleId,
         len: u64,
     },
+    /// A segment's space is written with zeros up to here.
+    Zero {
+        base: Offset,
+        handle: HandleId,
+        to: u64,
+    },
     /// A new segment's name becomes durable.
     NameSync {
         base: Offset,

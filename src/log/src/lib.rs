@@ -37,6 +37,7 @@ mod small;
 mod snapshot;
 mod time;
 mod write;
+mod zero;
 
 pub use engine::Log;
 pub use face::{

@@ -1,11 +1,13 @@
 //! What a partition remembers of its idempotent producers: epoch and last five batches of each.
 //! Decides whether a batch is new, repeated or out of order, by Kafka's rules. Never knows whether a batch is durable.
-//! Invariants: a producer's batches are in order of their offsets; at most five; one epoch.
+//! Stricter than Kafka in one thing: of a producer that is not known, a batch that was refused for want of room must
+//! come again before a later one of the same epoch counts, or the later one would begin its memory behind a gap.
+//! Invariants: a producer's batches are in order of their offsets; at most five; one epoch; nobody is known and awaited.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use model::{Offset, ProducerEpoch, ProducerId, Timestamp};
-use record::Header;
+use record::{Header, Producer};
 
 use crate::AppendError;
 
@@ -20,7 +22,7 @@ pub(crate) struct Remembered {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Producer {
+pub(crate) struct Known {
     pub(crate) epoch: ProducerEpoch,
     pub(crate) batches: VecDeque<Remembered>,
     /// Wall-clock time of the last batch; after a recovery not known until the next sweep.
@@ -29,8 +31,19 @@ pub(crate) struct Producer {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Producers {
-    pub(crate) by_id: BTreeMap<ProducerId, Producer>,
+    pub(crate) by_id: BTreeMap<ProducerId, Known>,
+    /// Producers that are not known, whose first batch was refused for a reason that passes; the oldest first.
+    awaited: VecDeque<Awaited>,
     swept: Timestamp,
+}
+
+/// The batch that must come first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Awaited {
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    base_sequence: i32,
+    since: Timestamp,
 }
 
 /// What to do with a batch.
@@ -45,7 +58,7 @@ impl Producers {
     pub(crate) fn judge(&self, header: &Header) -> Result<Verdict, AppendError> {
         let Some(incoming) = header.producer else { return Ok(Verdict::Append) };
         // Any sequence begins the memory of a producer: its state may have expired here.
-        let Some(known) = self.by_id.get(&incoming.id) else { return Ok(Verdict::Append) };
+        let Some(known) = self.by_id.get(&incoming.id) else { return self.judge_unknown(&incoming) };
         if incoming.epoch < known.epoch {
             return Err(AppendError::InvalidProducerEpoch);
         }
@@ -66,13 +79,40 @@ impl Producers {
         Err(AppendError::OutOfOrderSequence)
     }
 
+    fn judge_unknown(&self, incoming: &Producer) -> Result<Verdict, AppendError> {
+        match self.awaited.iter().find(|awaited| awaited.id == incoming.id) {
+            Some(awaited) if incoming.epoch < awaited.epoch => Err(AppendError::InvalidProducerEpoch),
+            Some(awaited) if incoming.epoch == awaited.epoch && incoming.base_sequence != awaited.base_sequence => {
+                Err(AppendError::OutOfOrderSequence)
+            }
+            _ => Ok(Verdict::Append),
+        }
+    }
+
+    /// A batch that was judged fit to be appended is refused for now.
+    pub(crate) fn refused(&mut self, header: &Header, wall: Timestamp) {
+        let Some(incoming) = header.producer else { return };
+        if self.by_id.contains_key(&incoming.id) {
+            return;
+        }
+        self.awaited.retain(|awaited| awaited.id != incoming.id);
+        if self.awaited.len() == AWAITED_MAX {
+            self.awaited.pop_front();
+        }
+        let Producer { id, epoch, base_sequence } = incoming;
+        self.awaited.push_back(Awaited { id, epoch, base_sequence, since: wall });
+    }
+
     /// Remembers a batch that was appended (or found by a recovery, which has no `wall`).
     pub(crate) fn remember(&mut self, header: &Header, wall: Option<Timestamp>, count_max: usize) {
         let Some(incoming) = header.producer else { return };
-        if !self.by_id.contains_key(&incoming.id) && self.by_id.len() >= count_max {
-            self.forget_most_idle();
+        if !self.by_id.contains_key(&incoming.id) {
+            self.awaited.retain(|awaited| awaited.id != incoming.id);
+            if self.by_id.len() >= count_max {
+                self.forget_most_idle();
+            }
         }
-        let fresh = Producer { epoch: incoming.epoch, batches: VecDeque::new(), seen: wall };
+        let fresh = Known { epoch: incoming.epoch, batches: VecDeque::new(), seen: wall };
         let known = self.by_id.entry(incoming.id).or_insert(fresh);
         if known.epoch != incoming.epoch {
             known.epoch = incoming.epoch;
@@ -94,7 +134,7 @@ impl Producers {
     /// Forgets who was silent for `expiration_ms`. Cheap when called often.
     pub(crate) fn sweep(&mut self, wall: Timestamp, expiration_ms: u64) {
         let interval = i64::try_from(expiration_ms / 16).unwrap_or(i64::MAX);
-        if self.by_id.is_empty() || wall.0.saturating_sub(self.swept.0) < interval {
+        if (self.by_id.is_empty() && self.awaited.is_empty()) || wall.0.saturating_sub(self.swept.0) < interval {
             return;
         }
         self.swept = wall;
@@ -103,6 +143,7 @@ impl Producers {
             let seen = *producer.seen.get_or_insert(wall);
             wall.0.saturating_sub(seen.0) < silence
         });
+        self.awaited.retain(|awaited| wall.0.saturating_sub(awaited.since.0) < silence);
     }
 
     /// Makes room for one more; a sixteenth at once, so that a flood of new producers does not sort every time.
@@ -119,6 +160,8 @@ impl Producers {
     }
 
     pub(crate) fn invariants(&self) {
+        assert!(self.awaited.len() <= AWAITED_MAX);
+        assert!(self.awaited.iter().all(|awaited| !self.by_id.contains_key(&awaited.id)));
         for producer in self.by_id.values() {
             assert!(producer.batches.len() <= REMEMBERED_MAX);
             assert!(
@@ -144,6 +187,8 @@ fn next_sequence(last: i32) -> i32 {
 
 /// As many batches as a producer may have in flight (`max.in.flight.requests.per.connection` with idempotence).
 pub(crate) const REMEMBERED_MAX: usize = 5;
+/// Producers awaited in one partition.
+const AWAITED_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,9 @@ pub(crate) struct Segment {
     pub(crate) allocated: u64,
     /// The next step by which it grows.
     pub(crate) step: u64,
+    /// Where the last write of zeros ended; while `zeroing`, where the one in flight begins.
+    pub(crate) zeroed: u64,
+    pub(crate) zeroing: bool,
     /// Its name is durable.
     pub(crate) named: bool,
     /// Whole, cut to its length and synced: nothing will be written to it any more.
@@ -76,6 +79,8 @@ impl Segment {
             pending: VecDeque::new(),
             allocated: 0,
             step: ALLOCATE_BYTES_MIN,
+            zeroed: 0,
+            zeroing: false,
             named: false,
             sealed: false,
             cut: false,
@@ -131,7 +136,7 @@ impl Segment {
     pub(crate) fn lend(&self, from: u64, to: u64) -> Vec<Buf> {
         assert!(self.memory_start() <= from);
         assert!(to <= self.end.position);
-        let first = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        let first = self.first_chunk(from);
         let reached = self.chunks.iter().skip(first).take_while(|chunk| chunk.start < to);
         reached
             .map(|chunk| {
@@ -145,7 +150,7 @@ impl Segment {
     /// The whole blocks that hold a range, for the disk.
     pub(crate) fn blocks(&mut self, from: u64, to: u64) -> Vec<WriteBuf> {
         assert!(self.memory_start() <= from);
-        let first = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        let first = self.first_chunk(from);
         let reached = self.chunks.iter_mut().skip(first).take_while(|chunk| chunk.start < to);
         reached
             .map(|chunk| {
@@ -154,6 +159,15 @@ impl Segment {
                 chunk.chunk.blocks(start as usize..end as usize)
             })
             .collect()
+    }
+
+    /// The chunks that hold what follows a position, in order.
+    pub(crate) fn chunks_from(&self, from: u64) -> impl Iterator<Item = &MemoryChunk> {
+        self.chunks.iter().skip(self.first_chunk(from))
+    }
+
+    fn first_chunk(&self, from: u64) -> usize {
+        self.chunks.partition_point(|chunk| chunk.end() <= from)
     }
 
     /// The header of the batch at `position`, which is in memory.
@@ -186,6 +200,7 @@ impl Segment {
     }
 
     pub(crate) fn invariants(&self) {
+        assert!(self.durable.position <= self.zeroed || !self.zeroing);
         assert!(self.durable.position <= self.end.position);
         assert!(self.durable.offset <= self.end.offset);
         assert!(self.memory_start() <= self.durable.position.next_multiple_of(BLOCK));

@@ -9,7 +9,7 @@
 
 use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::producers::{Producer, Producers, REMEMBERED_MAX, Remembered};
+use crate::producers::{Known, Producers, REMEMBERED_MAX, Remembered};
 
 /// What a partition knows besides its batches.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,7 +121,7 @@ impl Knowledge {
         for _ in 0..reader.u32()? {
             let id = ProducerId(reader.i64()?);
             let mut producer =
-                Producer { epoch: ProducerEpoch(reader.i16()?), batches: Default::default(), seen: None };
+                Known { epoch: ProducerEpoch(reader.i16()?), batches: Default::default(), seen: None };
             let [count] = reader.take::<1>()?;
             if usize::from(count) > REMEMBERED_MAX {
                 return None;
@@ -203,7 +203,7 @@ mod tests {
             last_offset: Offset::new(14),
             timestamp: Timestamp(7),
         };
-        let producer = Producer { epoch: ProducerEpoch(2), batches: [batch].into(), seen: None };
+        let producer = Known { epoch: ProducerEpoch(2), batches: [batch].into(), seen: None };
         knowledge.producers.by_id.insert(ProducerId(42), producer);
         knowledge
     }

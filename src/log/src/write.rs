@@ -7,11 +7,12 @@
 use effect::{Done, Effects, Fault, Op, OpKind};
 use model::Offset;
 
+use crate::engine::{is_full, is_shortage};
 use crate::files::{HandleId, Mode};
 use crate::index::Place;
 use crate::job::{SmallStep, Work};
 use crate::partition::Need;
-use crate::segment::{ALLOCATE_BYTES_MAX, ALLOCATE_BYTES_MIN, BLOCK, Segment};
+use crate::segment::{ALLOCATE_BYTES_MAX, ALLOCATE_BYTES_MIN, BLOCK, MemoryChunk, Segment};
 use crate::small::{self, METADATA_NAME, Small, What};
 use crate::{Event, Log, LogRef};
 
@@ -43,6 +44,10 @@ impl Log {
         let segment = &mut partition.segments[at];
         let first = segment.pending.front().expect("what is not durable is pending");
         let needed = first.end.position.next_multiple_of(BLOCK);
+        if segment.zeroing && segment.zeroed < needed {
+            // The zeros must not land on what would be written now.
+            return self.unpin(handle, out);
+        }
         if segment.allocated < needed {
             if partition.allocating {
                 self.unpin(handle, out);
@@ -65,6 +70,7 @@ impl Log {
         let bytes: u64 = bufs.iter().map(|buf| buf.len() as u64).sum();
         assert!(offset + bytes == to.position.next_multiple_of(BLOCK));
         assert!(offset + bytes <= segment.allocated);
+        assert!(offset + bytes <= segment.zeroed || !segment.zeroing);
         let issued = self.now;
         self.submit(
             log,
@@ -73,6 +79,7 @@ impl Log {
             out,
         );
         self.allocate_ahead(log, at, out);
+        self.zero_ahead(log, out);
     }
 
     /// Asks for more space while half a step is left.
@@ -134,15 +141,32 @@ impl Log {
         assert!(segment.allocated < target);
         let (base, offset) = (segment.base, segment.allocated);
         partition.allocating = true;
-        let op = Op::Allocate { file, offset, len: target - offset };
+        let root = partition.root;
+        let op = if self.roots[root].unreserved {
+            Op::SetLen { file, len: target }
+        } else {
+            Op::Allocate { file, offset, len: target - offset }
+        };
         self.submit(log, Work::Allocate { base, handle, len: target }, op, out);
     }
 
+    /// The filesystem cannot set space aside: from now on files below this directory only grow in length.
+    fn cannot_reserve(&mut self, log: LogRef, fault: Fault) {
+        let root = self.known(log).root;
+        if !self.roots[root].unreserved {
+            self.roots[root].unreserved = true;
+            let dir = self.roots[root].path.display();
+            tracing::warn!(%dir, %fault, "space cannot be reserved: a disk that fills up takes the log directory offline");
+        }
+    }
+
     fn pump_seal(&mut self, log: LogRef, at: usize, out: &mut Effects) {
-        if self.known(log).allocating {
+        let partition = self.known(log);
+        // Either would make the file longer again after it was cut.
+        if partition.allocating || partition.segments[at].zeroing {
             return;
         }
-        let base = self.known(log).segments[at].base;
+        let base = partition.segments[at].base;
         let Some((handle, file)) = self.acquire(log, base, Mode::Write, out) else { return };
         let partition = self.known(log);
         partition.busy = true;
@@ -158,7 +182,7 @@ impl Log {
     /// One of the steps above is over.
     pub(crate) fn wrote(&mut self, log: LogRef, work: Work, done: Result<Done, Fault>, out: &mut Effects) {
         let handle = match work {
-            Work::Allocate { handle, .. } | Work::Write { handle, .. } => Some(handle),
+            Work::Allocate { handle, .. } | Work::Zero { handle, .. } | Work::Write { handle, .. } => Some(handle),
             Work::SealCut { handle, .. } | Work::SealSync { handle, .. } => Some(handle),
             _ => None,
         };
@@ -166,12 +190,19 @@ impl Log {
             self.unpin(handle, out);
         }
         let partition = self.known(log);
-        if matches!(work, Work::Allocate { .. }) {
-            partition.allocating = false;
-        } else {
-            partition.busy = false;
+        match work {
+            Work::Allocate { .. } => partition.allocating = false,
+            Work::Zero { base, .. } => {
+                partition.segment_mut(base).expect("a segment stays while it is written").zeroing = false;
+            }
+            _ => partition.busy = false,
         }
         if let Err(fault) = done {
+            let is_unknown = matches!(fault.errno, Fault::ENOSYS | Fault::EOPNOTSUPP);
+            if fault.op == OpKind::Allocate && is_unknown {
+                self.cannot_reserve(log, fault);
+                return self.look(log, out);
+            }
             return self.write_fault(log, fault, out);
         }
         match work {
@@ -181,6 +212,11 @@ impl Log {
                     segment.allocated = len;
                     segment.step = (segment.step * 2).min(ALLOCATE_BYTES_MAX);
                 }
+                self.zero_ahead(log, out);
+            }
+            Work::Zero { base, to, .. } => {
+                self.segment(log, base).zeroed = to;
+                self.zero_ahead(log, out);
             }
             Work::NameSync { base } => self.segment(log, base).named = true,
             Work::Write { base, to, bytes, issued, .. } => {
@@ -332,9 +368,17 @@ impl Log {
             self.small_over(log, out);
         }
         self.known(log).busy = false;
-        // Nothing that was acknowledged is in a small file that was never whole.
-        let is_full = fault.errno == Fault::ENOSPC && fault.op == OpKind::Write;
-        if is_full { self.out_of_space(log, fault, out) } else { self.write_fault(log, fault, out) }
+        if fault.op == OpKind::Open && is_shortage(fault) {
+            tracing::warn!(%fault, "file not opened, trying again");
+            self.retry_later(log);
+            return self.look_after_fault(log, out);
+        }
+        // Nothing that was acknowledged is in a small file that was never whole: it is written anew from the start.
+        // A directory's sync is another matter: nobody knows which of its names are durable after that.
+        if is_full(fault) && fault.op != OpKind::SyncDir {
+            return self.out_of_space(log, fault, out);
+        }
+        self.write_fault(log, fault, out)
     }
 
     /// The small file is written or given up.
@@ -353,17 +397,23 @@ impl Log {
     }
 }
 
-/// How far the next write goes: whole batches, about a megabyte, within the space there is.
+/// How far the next write goes: whole batches, a few megabytes, in not too many parts, within the space there is.
 fn write_end(segment: &Segment) -> Place {
+    let space = if segment.zeroing { segment.zeroed } else { segment.allocated };
+    let parts = segment.chunks_from(segment.durable.position).take(PARTS_MAX);
+    let reach = parts.last().map_or(segment.end.position, MemoryChunk::end);
     let fits = |end: Place| {
         end.position - segment.durable.position <= WRITE_BYTES_MAX
-            && end.position.next_multiple_of(BLOCK) <= segment.allocated
+            && end.position <= reach
+            && end.position.next_multiple_of(BLOCK) <= space
     };
     let first = segment.pending.front().expect("what is not durable is pending").end;
     segment.pending.iter().map(|batch| batch.end).take_while(|end| fits(*end)).last().unwrap_or(first)
 }
 
-/// A write gathers about this much.
-const WRITE_BYTES_MAX: u64 = 1 << 20;
+/// A write gathers up to about this much: what a synced write costs besides its bytes is the same for all sizes.
+const WRITE_BYTES_MAX: u64 = 4 << 20;
+/// A kernel takes 1024 parts in one write; a batch alone has fewer (see `cache.rs`).
+const PARTS_MAX: usize = 512;
 /// An idle log keeps a queue of at most this capacity.
 const PENDING_KEPT_MAX: usize = 4;

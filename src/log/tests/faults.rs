@@ -4,7 +4,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use effect::Fault;
+use effect::{Fault, OpKind};
 use log::{AppendError, Event, Failure, LogConfig, LogRef, PartitionSettings, ReadFrom};
 use model::Offset;
 use world::{World, at, batch, dir, marks, produced};
@@ -172,7 +172,7 @@ fn what_waits_for_space_becomes_durable_when_there_is_some() {
     let mut world = World::plain();
     let log = world.open(0);
     world.append(log, &batch(0, 1, 100)).expect("appended");
-    world.disk.fail = Some((effect::OpKind::Allocate, Fault::ENOSPC));
+    world.disk.fail = Some((OpKind::Allocate, Fault::ENOSPC));
     for _ in 0..50 {
         world.turn();
     }
@@ -182,4 +182,190 @@ fn what_waits_for_space_becomes_durable_when_there_is_some() {
         world.turn();
     }
     assert_eq!(world.log.durable_end(log), Some(Offset::new(1)), "what waited for space is durable");
+}
+
+/// Appends until the disk's being full is felt.
+fn fill(world: &mut World, log: LogRef) {
+    world.disk.fail = Some((OpKind::Allocate, Fault::ENOSPC));
+    for mark in 0..200 {
+        if world.append(log, &batch(mark, 1, 4000)) == Err(AppendError::NoSpace) {
+            return;
+        }
+        world.turn();
+    }
+    panic!("the disk is never full");
+}
+
+fn turns(world: &mut World, count: usize) {
+    for _ in 0..count {
+        world.turn();
+    }
+}
+
+#[test]
+fn a_refused_first_batch_must_come_before_those_that_follow_it() {
+    let mut world = World::plain();
+    let log = world.open(0);
+    fill(&mut world, log);
+    for id in [5, 6] {
+        assert_eq!(world.append(log, &produced(id, 1, 0, 300)), Err(AppendError::NoSpace));
+        let later = world.append(log, &produced(id, 1, 300, 300));
+        assert_eq!(later, Err(AppendError::OutOfOrderSequence), "the gap is the news, not the disk");
+    }
+    world.disk.fail = None;
+    turns(&mut world, 300);
+    assert_eq!(world.append(log, &produced(5, 1, 300, 300)), Err(AppendError::OutOfOrderSequence));
+    assert_eq!(world.append(log, &produced(5, 0, 0, 300)), Err(AppendError::InvalidProducerEpoch));
+    for sequence in [0, 300, 600] {
+        assert!(!world.append(log, &produced(5, 1, sequence, 300)).expect("in order").duplicate);
+    }
+    // Its next incarnation does not repeat what the one before gave up.
+    world.append(log, &produced(6, 2, 0, 1)).expect("a new epoch");
+    world.append(log, &produced(7, 1, 300, 300)).expect("never refused");
+    world.settle();
+    assert_eq!(world.log.durable_end(log), world.log.end(log));
+}
+
+#[test]
+fn refused_producers_are_remembered_up_to_a_bound() {
+    let mut world = World::plain();
+    let log = world.open(0);
+    fill(&mut world, log);
+    for id in 0..1001 {
+        assert_eq!(world.append(log, &produced(id, 0, 0, 300)), Err(AppendError::NoSpace));
+    }
+    world.disk.fail = None;
+    turns(&mut world, 300);
+    world.append(log, &produced(0, 0, 300, 1)).expect("the oldest is forgotten");
+    assert_eq!(world.append(log, &produced(1, 0, 300, 1)), Err(AppendError::OutOfOrderSequence));
+    assert_eq!(world.append(log, &produced(1000, 0, 300, 1)), Err(AppendError::OutOfOrderSequence));
+}
+
+#[test]
+fn a_full_disk_at_a_small_file_passes() {
+    let steps = [OpKind::CreateDir, OpKind::Open, OpKind::Write, OpKind::SetLen, OpKind::Sync];
+    for (kind, errno) in steps.into_iter().flat_map(|kind| [(kind, Fault::ENOSPC), (kind, Fault::EDQUOT)]) {
+        let mut world = World::plain();
+        let log = world.open(0);
+        world.append(log, &batch(0, 1, 100)).expect("appended");
+        world.disk.fail = Some((kind, errno));
+        turns(&mut world, 250);
+        assert_eq!(world.log.durable_end(log), Some(Offset::ZERO));
+        world.disk.fail = None;
+        turns(&mut world, 300);
+        assert_eq!(world.log.durable_end(log), Some(Offset::new(1)), "{kind:?} {errno}: {:?}", world.events);
+        assert!(!world.events.iter().any(|event| matches!(event, Event::DirectoryOffline { .. })));
+        world.crash();
+        let log = world.open(0);
+        assert_eq!(world.log.end(log), Some(Offset::new(1)));
+    }
+}
+
+#[test]
+fn a_full_disk_at_a_snapshot_passes() {
+    let mut world = World::plain();
+    let log = world.open_with(0, SMALL);
+    for mark in 0..7 {
+        world.append(log, &batch(mark, 1, 8000)).expect("appended");
+    }
+    world.settle();
+    world.disk.fail = Some((OpKind::Write, Fault::ENOSPC));
+    world.append(log, &batch(7, 1, 8000)).expect("rolled");
+    turns(&mut world, 250);
+    assert_eq!(world.log.durable_end(log), Some(Offset::new(7)));
+    assert!(world.disk.paths().iter().any(|path| path.ends_with(".snapshot")));
+    world.disk.fail = None;
+    turns(&mut world, 300);
+    assert_eq!(world.log.durable_end(log), Some(Offset::new(8)));
+}
+
+#[test]
+fn without_descriptors_a_small_file_waits() {
+    let mut world = World::plain();
+    let log = world.open(0);
+    world.append(log, &batch(0, 1, 100)).expect("appended");
+    world.disk.fail = Some((OpKind::Open, 24));
+    turns(&mut world, 250);
+    world.disk.fail = None;
+    turns(&mut world, 300);
+    assert_eq!(world.log.durable_end(log), Some(Offset::new(1)));
+}
+
+#[test]
+fn files_grow_by_length_where_no_space_can_be_reserved() {
+    for errno in [Fault::EOPNOTSUPP, Fault::ENOSYS] {
+        let mut world = World::plain();
+        let logs = [world.open(0), world.open(1)];
+        world.disk.fail = Some((OpKind::Allocate, errno));
+        for log in logs {
+            for mark in 0..50 {
+                world.append(log, &batch(mark, 1, 40_000)).expect("appended");
+            }
+            world.settle();
+            assert_eq!(world.log.durable_end(log), Some(Offset::new(50)), "{:?}", world.events);
+        }
+        assert_eq!(world.disk.begun[&OpKind::Allocate], 1, "asked once for a directory");
+        assert_eq!(world.disk.zeroed_bytes, 0);
+        world.crash();
+        let log = world.open(0);
+        assert_eq!(marks(&world.read_all(log, 1 << 20), Offset::ZERO), (0..50).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn space_of_a_busy_log_is_zeroed_before_its_time_and_nothing_is_lost_by_it() {
+    let settings = PartitionSettings { segment_bytes: 24 << 20 };
+    for seed in 0..6 {
+        let mut world = World::new(seed, LogConfig::default());
+        let log = world.log.open(at(0), dir(0), settings, &mut world.out);
+        world.settle();
+        let mut sent = 0;
+        let rounds = 60 + world.disk.random() % 60;
+        for _ in 0..rounds {
+            for _ in 0..world.disk.random() % 4 {
+                let size = 100_000 + (world.disk.random() % 700_000) as usize;
+                sent += u64::from(world.append(log, &batch(sent, 1, size)).is_ok());
+            }
+            world.turn();
+        }
+        assert!(world.disk.zeroed_bytes > 0);
+        let acked = world.durable[&log];
+        if seed % 3 == 0 {
+            world.kill();
+        } else if seed % 3 == 1 {
+            world.crash();
+        } else {
+            world.settle();
+            world.close();
+            let bytes = world.disk.paths().iter().filter_map(|path| world.disk.file(path)).map(|file| file.len());
+            let bytes = bytes.max().expect("files");
+            assert!(bytes <= 24 << 20, "cut to their length");
+            world.restart();
+        }
+        let log = world.open_with(0, settings);
+        let end = world.log.end(log).expect("open");
+        assert!(acked <= end, "seed {seed}");
+        assert_eq!(marks(&world.read_all(log, 4 << 20), Offset::ZERO), (0..end.get()).collect::<Vec<_>>());
+        // Its tail is not taken for fresh space.
+        for mark in end.get()..end.get() + 12 {
+            world.append(log, &batch(mark, 1, 500_000)).expect("appended");
+        }
+        world.settle();
+        let end = world.log.end(log).expect("open");
+        assert_eq!(world.log.durable_end(log), Some(end));
+        world.crash();
+        let log = world.open_with(0, settings);
+        assert_eq!(marks(&world.read_all(log, 4 << 20), Offset::ZERO), (0..end.get()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_log_with_little_traffic_writes_no_zeros() {
+    let mut world = World::plain();
+    let log = world.open(0);
+    for mark in 0..10 {
+        world.append(log, &batch(mark, 1, 10_000)).expect("appended");
+        world.settle();
+    }
+    assert_eq!(world.disk.zeroed_bytes, 0);
 }

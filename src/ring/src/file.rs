@@ -165,8 +165,37 @@ fn open(path: &Path, mode: OpenMode) -> Result<Done, i32> {
 
 fn allocate(file: File, offset: u64, len: u64) -> Result<Done, i32> {
     // SAFETY: no pointer is passed.
-    finished(unsafe { libc::fallocate64(file.0, 0, file_offset(offset, 0)?, file_offset(len, 0)?) })
+    match finished(unsafe { libc::fallocate64(file.0, 0, file_offset(offset, 0)?, file_offset(len, 0)?) }) {
+        Err(libc::EOPNOTSUPP) => write_zeros(file, offset, len),
+        answer => answer,
+    }
 }
+
+/// Makes room where the filesystem cannot be asked for it: zeros from the file's end on.
+fn write_zeros(file: File, offset: u64, len: u64) -> Result<Done, i32> {
+    let target = offset.checked_add(len).ok_or(libc::EFBIG)?;
+    // SAFETY: no pointer is passed.
+    let end = unsafe { libc::lseek64(file.0, 0, libc::SEEK_END) };
+    let end = u64::try_from(end).map_err(|_| errno())?;
+    // A block that the file ends in has its room already; whole ones are written.
+    let mut from = end.max(offset).next_multiple_of(BLOCK_BYTES as u64);
+    if end < from && from <= target {
+        set_len(file, from)?;
+    }
+    while from < target {
+        let count = usize::try_from(target - from).map_or(ZEROS.0.len(), |left| left.min(ZEROS.0.len()));
+        // SAFETY: `ZEROS` is at least `count` bytes long, and the kernel only reads.
+        let answer = unsafe { libc::pwrite64(file.0, ZEROS.0.as_ptr().cast(), count, file_offset(from, 0)?) };
+        from += advance(check_len(answer)?)?;
+    }
+    Ok(Done::Finished)
+}
+
+/// Aligned for direct writes.
+#[repr(align(4096))]
+struct Zeros([u8; 64 << 10]);
+
+static ZEROS: Zeros = Zeros([0; 64 << 10]);
 
 fn set_len(file: File, len: u64) -> Result<Done, i32> {
     // SAFETY: no pointer is passed.

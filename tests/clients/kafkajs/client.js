@@ -104,6 +104,8 @@ async function checks(options) {
   // Lets the metadata of a broker that answers too early settle. Corelog has to do without.
   const settle = () => new Promise((resolve) => setTimeout(resolve, options.broker === "corelog" ? 0 : 500));
 
+  const end = async () => (await admin.fetchTopicOffsets(topic)).find((one) => one.partition === 0).high;
+
   await run("creates a topic", async () => {
     equal(await admin.createTopics({ topics: [{ topic, numPartitions: 2, replicationFactor: 1 }] }), true);
     equal((await admin.listTopics()).includes(topic), true);
@@ -119,6 +121,11 @@ async function checks(options) {
     equal((await send("x", {}, -1))[0].baseOffset, "0");
     equal((await send("x", {}, 1))[0].baseOffset, "1");
     await send("x", {}, 0);
+    // Nothing says when acks=0 is done.
+    for (let tries = 0; (await end()) !== "3"; tries++) {
+      if (tries === 100) throw new Error("what was sent with acks=0 is not there");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   });
   await run("produces with idempotence", async () => {
     equal((await send("x", { idempotent: true }, -1))[0].baseOffset, "3");

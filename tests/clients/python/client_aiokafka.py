@@ -62,6 +62,14 @@ def checks(check):
         equal((await send(topic, b"x", acks="all")).offset, 0)
         equal((await send(topic, b"x", acks=1)).offset, 1)
         await send(topic, b"x", acks=0)
+        # Nothing says when acks=0 is done.
+        partition = TopicPartition(topic, 0)
+        async with AIOKafkaConsumer(bootstrap_servers=check.bootstrap) as consumer:
+            for _ in range(100):
+                if await consumer.end_offsets([partition]) == {partition: 3}:
+                    return
+                await asyncio.sleep(0.1)
+        raise AssertionError("what was sent with acks=0 is not there")
 
     async def idempotent():
         equal((await send(topic, b"x", enable_idempotence=True)).offset, 3)

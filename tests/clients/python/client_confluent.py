@@ -3,7 +3,7 @@
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
-from program import dump, equal, eventually, main, refused
+from program import awaited, dump, equal, eventually, main, refused
 
 
 def produce(bootstrap, jobs):
@@ -75,6 +75,8 @@ def checks(check):
         for offset, acks in enumerate(["1", "all", "1"]):
             equal(send(topic, b"acks", acks=acks).offset(), offset)
         send(topic, b"acks", acks="0")
+        latest = {TopicPartition(topic, 0): OffsetSpec.latest()}
+        awaited(lambda: [one.result(30).offset for one in admin.list_offsets(latest).values()] == [4])
 
     def offsets():
         partition = TopicPartition(topic, 0)

@@ -3,7 +3,7 @@
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
-from program import dump, equal, eventually, main, refused
+from program import awaited, dump, equal, eventually, main, refused
 
 
 def produce(bootstrap, jobs):
@@ -61,6 +61,10 @@ def checks(check):
         equal(send(topic, b"x", acks="all").offset, 0)
         equal(send(topic, b"x", acks=1, enable_idempotence=False).offset, 1)
         send(topic, b"x", acks=0, enable_idempotence=False)
+        partition = TopicPartition(topic, 0)
+        consumer = KafkaConsumer(bootstrap_servers=check.bootstrap, group_id=None)
+        awaited(lambda: consumer.end_offsets([partition]) == {partition: 3})
+        consumer.close()
 
     def offsets():
         partition = TopicPartition(topic, 0)

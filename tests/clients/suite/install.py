@@ -88,8 +88,8 @@ def topic_command(arguments):
     return [*maven("topic-command"), "org.apache.kafka.tools.TopicCommand", *arguments]
 
 
-def topic_command_checks(bootstrap, topic):
-    return [*maven("topic-command"), "org.corelog.tests.TopicCommandChecks", bootstrap, topic]
+def topic_command_checks(bootstrap, topic, kind):
+    return [*maven("topic-command"), "org.corelog.tests.TopicCommandChecks", bootstrap, topic, kind]
 
 
 def go(package):

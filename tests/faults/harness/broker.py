@@ -105,7 +105,6 @@ class Broker:
     def kill(self):
         self.process.kill()
         self.process.wait()
-        time.sleep(float(os.environ.get("FAULTS_KILL_PAUSE", "0")))
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)

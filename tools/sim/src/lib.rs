@@ -14,7 +14,7 @@
 //! | disk, failed write | any of its sectors are written |
 //! | memory given to a write | bytes beyond what its chunk has published may change until the write completes |
 //! | network | bytes split anywhere, delayed; a connection ends at any byte: reset at both ends, at one, or silent in one direction or both; a reader that doesn't read; connections accepted in any order, by any shard |
-//! | clock | the wall clock jumps either way, up to an hour |
+//! | clock | the wall clock jumps either way, up to a quarter of an hour |
 //! | numbers | a closed file's or socket's number is given to the next one opened |
 //! | clients | send garbage, stop reading, leave without a word |
 //!
@@ -45,6 +45,7 @@ mod trace;
 mod world;
 mod world_disk;
 mod world_net;
+mod world_sockets;
 
 pub use disk::SECTOR_BYTES;
 pub use faults::{Faults, Period, Trouble};

@@ -49,6 +49,8 @@ struct Sent {
     idempotent: bool,
     value_bytes: usize,
     offset: Option<u64>,
+    /// It was sent in a damaged batch: it must stand nowhere.
+    damaged: bool,
 }
 
 impl Oracle {
@@ -77,8 +79,13 @@ impl Oracle {
         value_bytes: usize,
     ) -> RecordId {
         assert!(value_bytes >= 8);
-        self.records.push(Sent { topic, partition, producer, idempotent, value_bytes, offset: None });
+        self.records.push(Sent { topic, partition, producer, idempotent, value_bytes, offset: None, damaged: false });
         self.records.len() as RecordId - 1
+    }
+
+    /// The batch of these records is damaged on its way.
+    pub(crate) fn damaged(&mut self, ids: std::ops::Range<RecordId>) {
+        ids.for_each(|id| self.records[id as usize].damaged = true);
     }
 
     /// A record's value: its number, then filler that follows from it.
@@ -154,6 +161,7 @@ impl Oracle {
             sent.topic,
             sent.partition
         );
+        assert!(!sent.damaged, "oracle: r{id}, damaged, {how} at {place}");
         match sent.offset {
             Some(before) => assert!(before == offset, "oracle: r{id} {how} at {place}, before that at {before}"),
             None => sent.offset = Some(offset),

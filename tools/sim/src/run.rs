@@ -99,7 +99,7 @@ pub fn run(seed: u64, trace: Trace) -> Report {
             run.timer(at_ns, JUMP);
         }
     }
-    run.to_the_end(span_ns);
+    run.go_on(span_ns);
     let world = run.world.borrow();
     Report {
         hash: world.trace.hash(),
@@ -139,7 +139,7 @@ impl Run {
         self.world.borrow_mut().timer(after_ns, tag);
     }
 
-    fn to_the_end(&mut self, span_ns: u64) {
+    fn go_on(&mut self, span_ns: u64) {
         let end_ns = span_ns + QUIET_NS_MAX;
         loop {
             let happening = self.world.borrow_mut().step().expect("nothing happens any more");

@@ -145,7 +145,8 @@ impl World {
     /// From now on nothing goes wrong any more.
     pub fn calm(&mut self) {
         self.faults = Faults { pipe_bytes: self.faults.pipe_bytes, ..Faults::none() };
-        self.clean_since_ns.get_or_insert(self.now_ns);
+        // What is on its way stays slow for a while.
+        self.clean_since_ns.get_or_insert(self.now_ns + SETTLE_NS);
         self.note(Who::World, "calm", [0; 3], String::new);
     }
 
@@ -392,3 +393,5 @@ pub(crate) fn of_disk(op: &Op) -> bool {
             | Op::Cancel { .. }
     )
 }
+
+const SETTLE_NS: u64 = 5_000_000_000;

@@ -9,15 +9,6 @@ use super::setting::{Problem, list};
 use super::settings::{ConfigError, Settings, Sources};
 use super::topic_config::TopicConfig;
 
-/// When a write counts as done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flush {
-    /// On stable storage.
-    Disk,
-    /// In the device, for disks that keep it through a power cut.
-    Device,
-}
-
 /// The broker's configuration. Fields have Kafka's names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BrokerConfig {
@@ -49,8 +40,6 @@ pub struct BrokerConfig {
     pub max_incremental_fetch_session_cache_slots: u32,
     /// How long a silent producer is remembered.
     pub producer_id_expiration_ms: u64,
-    /// When a write counts as done.
-    pub flush: Flush,
     /// Memory for the read cache, over all shards; `None`: a quarter of what the process may have.
     pub read_cache_bytes: Option<u64>,
     /// What a topic without values of its own has.
@@ -82,7 +71,6 @@ impl BrokerConfig {
             fetch_max_bytes: small("fetch.max.bytes") as usize,
             max_incremental_fetch_session_cache_slots: small("max.incremental.fetch.session.cache.slots"),
             producer_id_expiration_ms: u64::from(small("producer.id.expiration.ms")),
-            flush: if settings.text("corelog.flush") == "device" { Flush::Device } else { Flush::Disk },
             read_cache_bytes: not_negative("corelog.read.cache.bytes"),
             topic_defaults: TopicConfig::effective(&settings, &controller::Configs::new()),
             settings,
@@ -154,7 +142,6 @@ mod tests {
         assert_eq!(config.node_id, NodeId(1));
         assert_eq!(config.queued_max_request_bytes, None);
         assert_eq!(config.read_cache_bytes, None);
-        assert_eq!(config.flush, Flush::Disk);
         assert_eq!(config.admin_listener.map(|endpoint| endpoint.to_string()).as_deref(), Some("127.0.0.1:9644"));
         assert_eq!(config.topic_defaults.max_message_bytes, 1_048_588);
     }

@@ -57,7 +57,8 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
     // Storage.
     set("log.segment.bytes", Int, Some("1073741824"), AtLeast(1 << 20)).doc("The size at which a new segment begins."),
     set("corelog.flush", String, Some("disk"), OneOf(&["disk", "device"]))
-        .doc("When a record counts as written: on stable storage, or in the device, for disks that keep it through a power cut."),
+        .doc("When a record counts as written: on stable storage, or in the device, for disks that keep it through a power cut.")
+        .only(&["disk"]),
     set("corelog.read.cache.bytes", Long, Some("-1"), AtLeast(-1))
         .doc("Memory for recently written and read data; -1 is a quarter of what the process may have."),
     set("log.cleanup.policy", List, Some("delete"), ListOf(&["compact", "delete"]))

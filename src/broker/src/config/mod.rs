@@ -20,7 +20,7 @@ mod suggest;
 mod topic_config;
 mod topic_settings;
 
-pub use broker_config::{BrokerConfig, Flush};
+pub use broker_config::BrokerConfig;
 pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym};
 pub use listeners::{Endpoint, Listener};
 pub use page::settings_page;

@@ -71,6 +71,11 @@ impl Ids {
         }
     }
 
+    /// Whether a set that is taken back is the block that was asked for.
+    pub(super) fn withdraw(&mut self, set: SetId) -> bool {
+        self.asked.take_if(|(asked, _)| *asked == set).is_some()
+    }
+
     /// No block will come.
     pub(super) fn fail(&mut self) -> Vec<(RequestRef, Outcome)> {
         self.asked = None;

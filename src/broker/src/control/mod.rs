@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use controller::{Controller, Decided, Image, RecordSet, SetId};
 use effect::{Buf, Done, ShardId, Token};
-use log::{Append, Event, LogRef, PartitionSettings};
+use log::{Append, AppendError, Event, LogRef, PartitionSettings};
 use model::{LeaderEpoch, Offset, TopicPartition, Uuid};
 use record::{BatchBuilder, Codec};
 
@@ -179,13 +179,27 @@ impl Control {
 
     fn write(&mut self, set: RecordSet, home: &mut Home, context: &mut Context<'_>) {
         match self.append(&set.payloads, home, context) {
-            Some(end) => self.writing.push_back((end, set.id)),
-            None => self.fail(context),
+            Ok(end) => self.writing.push_back((end, set.id)),
+            Err(AppendError::NoSpace | AppendError::Busy) => {
+                tracing::warn!("metadata not changed: no room for its log now");
+                self.withdraw(set.id, context);
+            }
+            // The logs are being closed: the broker ends, and whoever asked hears that nothing was changed.
+            Err(AppendError::NotOpen) => self.fail(context),
+            Err(error) => {
+                tracing::error!(?error, "metadata not written, nothing changes until a restart");
+                self.fail(context);
+            }
         }
     }
 
-    /// Appends one batch to the metadata log; `None` if that cannot be.
-    fn append(&mut self, payloads: &[Vec<u8>], home: &mut Home, context: &mut Context<'_>) -> Option<Offset> {
+    /// Appends one batch to the metadata log.
+    fn append(
+        &mut self,
+        payloads: &[Vec<u8>],
+        home: &mut Home,
+        context: &mut Context<'_>,
+    ) -> Result<Offset, AppendError> {
         let mut builder = BatchBuilder::new(Codec::None);
         for payload in payloads {
             builder.append(context.wall, None, Some(payload), &[]);
@@ -193,11 +207,24 @@ impl Control {
         let batch = builder.build();
         let append =
             Append { batch: &batch, max_timestamp: context.wall, leader_epoch: LeaderEpoch(0), log_append_time: None };
-        match home.log().append(self.log, context.wall, append) {
-            Ok(appended) => Some(appended.last_offset.plus(1)),
-            Err(error) => {
-                tracing::error!(?error, "metadata not written");
-                None
+        home.log().append(self.log, context.wall, append).map(|appended| appended.last_offset.plus(1))
+    }
+
+    /// A set for which there is no room now is taken back; who waits for it is told to try again.
+    fn withdraw(&mut self, set: SetId, context: &mut Context<'_>) {
+        if let State::Running(controller) = &mut self.state {
+            controller.withdraw(set);
+        }
+        let (failed, waiting): (VecDeque<Waiting>, VecDeque<Waiting>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.after == Some(set));
+        self.waiting = waiting;
+        for mut waiting in failed {
+            waiting.answer.fail();
+            self.reply(waiting.request, waiting.answer.into_outcome(), context);
+        }
+        if self.ids.withdraw(set) {
+            for (request, outcome) in self.ids.fail() {
+                self.reply(request, outcome, context);
             }
         }
     }
@@ -212,6 +239,11 @@ impl Control {
             }
         }
         self.release(context);
+    }
+
+    /// Whether nothing can be changed until a restart.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state, State::Failed)
     }
 
     /// Whether every shard has an image, the newest that there is.
@@ -246,6 +278,9 @@ impl Control {
         self.state = State::Running(controller);
         if let Some(set) = decided.record_set {
             self.write(set, home, context);
+            if self.writing.is_empty() {
+                return Verdict::Fatal("the metadata log cannot be written".to_owned());
+            }
         }
         if fresh {
             if record_count > SNAPSHOT_RECORDS_MIN && record_count > 4 * snapshot.len() as u64 {
@@ -264,7 +299,7 @@ impl Control {
     fn write_snapshot(&mut self, payloads: &[Vec<u8>], home: &mut Home, context: &mut Context<'_>) {
         let Some(first) = home.log().end(self.log) else { return };
         if home.log().roll(self.log).is_ok() {
-            self.snapshot = self.append(payloads, home, context).map(|end| (first, end));
+            self.snapshot = self.append(payloads, home, context).ok().map(|end| (first, end));
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Disk {
     pub fail_at: Option<usize>,
     pub open_max: usize,
     pub write_sizes: Vec<usize>,
+    /// Written without a sync, which only zeros are.
+    pub zeroed_bytes: usize,
 }
 
 impl Disk {
@@ -156,9 +158,24 @@ impl Disk {
                 assert!(offset.is_multiple_of(4096));
                 let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
                 self.write_sizes.push(bytes.len());
-                let inode = &mut self.inodes[self.open[&file.0]];
+                let which = self.open[&file.0];
+                for (_, other) in &self.pending {
+                    if let Op::Write { file, offset: from, bufs, .. } = other
+                        && self.open[&file.0] == which
+                    {
+                        let to = from + bufs.iter().map(|buf| buf.len() as u64).sum::<u64>();
+                        assert!(to <= offset || offset + bytes.len() as u64 <= *from, "writes in flight overlap");
+                    }
+                }
+                let inode = &mut self.inodes[which];
+                if !sync {
+                    assert!(offset as usize + bytes.len() <= inode.now.len(), "zeros only where there is space");
+                    assert!(inode.now[offset as usize..][..bytes.len()].iter().all(|byte| *byte == 0));
+                    assert!(bytes.iter().all(|byte| *byte == 0));
+                    self.zeroed_bytes += bytes.len();
+                    return Ok(Done::Finished);
+                }
                 put(&mut inode.now, offset as usize, &bytes);
-                assert!(sync);
                 let len = inode.now.len();
                 inode.durable.resize(len, 0);
                 put(&mut inode.durable, offset as usize, &bytes);

@@ -1,9 +1,9 @@
 //! Completions: what they mean for the operation, and whether it goes on.
 
-use effect::{BLOCK_BYTES, Buf, Done, OpenMode, Token};
+use effect::{BLOCK_BYTES, Buf, Done, Op, OpenMode, Token};
 use io_uring::cqueue;
 
-use super::flight::{Flight, Step, Work};
+use super::flight::{Flight, Plain, Step, Work};
 use super::pipes::NoPipe;
 use super::start::end_send_file;
 use super::{IGNORED, Ring, WAKE, id_of};
@@ -148,6 +148,10 @@ impl Ring {
             (Work::Open { direct, mode, .. }, libc::EINVAL) if *direct && *mode != OpenMode::Splice => {
                 *direct = false;
                 self.go_on(flight, done);
+            }
+            // A filesystem without fallocate: a disk thread writes zeros instead.
+            (&mut Work::Plain { kind, plain: Plain::Allocate { file, offset, len } }, libc::EOPNOTSUPP) => {
+                self.start_on_thread(flight.token, kind, Op::Allocate { file, offset, len });
             }
             (Work::SendFile(sending), libc::EAGAIN) if matches!(sending.step, Step::Drain { .. }) => {
                 self.file_moved(flight, 0, done);

@@ -120,7 +120,7 @@ impl Ring {
         self.lane(side).wait(id);
     }
 
-    fn start_on_thread(&mut self, token: Token, kind: OpKind, op: Op) {
+    pub(super) fn start_on_thread(&mut self, token: Token, kind: OpKind, op: Op) {
         let flight = Flight { place: Place::Thread, ..Flight::new(token, Work::Thread { kind }) };
         let id = self.flights.insert(flight);
         self.disk.submit(user_data(id), op);

@@ -175,8 +175,14 @@ func checks(c *jobs.Checks) {
 				return err
 			}
 		}
-		_, err := send(topic, []byte("acks"), kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
-		return err
+		if _, err := send(topic, []byte("acks"), kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite()); err != nil {
+			return err
+		}
+		return jobs.Awaited(4, func() (int64, error) {
+			ends, err := admin.ListEndOffsets(ctx, topic)
+			end, _ := ends.Lookup(topic, 0)
+			return end.Offset, err
+		})
 	})
 	c.Run("lists offsets", func() error {
 		starts, err := admin.ListStartOffsets(ctx, topic)
@@ -238,10 +244,9 @@ func transaction(c *jobs.Checks, topic string) error {
 		return err
 	}
 	defer client.Close()
-	if err := client.BeginTransaction(); err != nil {
-		return err
+	if err = client.BeginTransaction(); err == nil {
+		err = client.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("x")}).FirstErr()
 	}
-	err = client.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("x")}).FirstErr()
 	switch {
 	case err == nil:
 		return errors.New("a transactional producer was let in")

@@ -183,6 +183,17 @@ func (c *Checks) Settle() {
 	}
 }
 
+// Awaited is an error unless read returns what is wanted within 10 seconds: nothing says when acks=0 is done.
+func Awaited(wanted int64, read func() (int64, error)) error {
+	for tries := 0; ; tries++ {
+		got, err := read()
+		if err != nil || got == wanted || tries == 100 {
+			return errors.Join(err, Equal(got, wanted))
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // Equal is an error unless both are the same.
 func Equal[T comparable](actual, wanted T) error {
 	if actual != wanted {

@@ -167,7 +167,15 @@ func checks(c *jobs.Checks) {
 		first, err := send(topic, []byte("x"), acks(sarama.WaitForAll))
 		second, err2 := send(topic, []byte("x"), acks(sarama.WaitForLocal))
 		_, err3 := send(topic, []byte("x"), acks(sarama.NoResponse))
-		return errors.Join(err, err2, err3, jobs.Equal(first, 0), jobs.Equal(second, 1))
+		if err := errors.Join(err, err2, err3, jobs.Equal(first, 0), jobs.Equal(second, 1)); err != nil {
+			return err
+		}
+		client, err := sarama.NewClient([]string{c.Bootstrap}, config())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return jobs.Awaited(3, func() (int64, error) { return client.GetOffset(topic, 0, sarama.OffsetNewest) })
 	})
 	c.Run("produces with idempotence", func() error {
 		offset, err := send(topic, []byte("x"), func(settings *sarama.Config) {

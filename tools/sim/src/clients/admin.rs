@@ -17,7 +17,8 @@ pub(crate) struct Admin {
     looks: Session,
     names: Vec<Name>,
     doing: Option<usize>,
-    looking: Option<Vec<State>>,
+    /// How often each name had changed when the question left.
+    looking: Option<Vec<u32>>,
     created_count: usize,
     next_ns: u64,
 }
@@ -28,6 +29,7 @@ struct Name {
     partitions: usize,
     is_stable: bool,
     state: State,
+    change_count: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +52,7 @@ impl Admin {
             partitions: *partitions,
             is_stable: true,
             state: State::Absent,
+            change_count: 0,
         };
         Admin {
             changes: Session::default(),
@@ -116,7 +119,7 @@ impl Admin {
             let index = absent.unwrap_or_else(|| {
                 let text = format!("churned-{}", self.created_count);
                 self.created_count += 1;
-                self.names.push(Name { text, partitions: 1, is_stable: false, state: State::Absent });
+                self.names.push(Name { text, partitions: 1, is_stable: false, state: State::Absent, change_count: 0 });
                 self.names.len() - 1
             });
             self.names[index].partitions = stage.rng.range(1, 4) as usize;
@@ -131,6 +134,7 @@ impl Admin {
     fn create(&mut self, stage: &mut Stage<'_>, index: usize) {
         let name = &mut self.names[index];
         name.state = State::Creating;
+        name.change_count += 1;
         self.doing = Some(index);
         let topic = CreatableTopic {
             name: name.text.clone().into(),
@@ -147,6 +151,7 @@ impl Admin {
         let name = &mut self.names[index];
         let State::Present(topic) = name.state else { unreachable!("just looked") };
         name.state = State::Deleting(topic);
+        name.change_count += 1;
         stage.oracle.topics[topic].is_alive = false;
         self.doing = Some(index);
         let version = stage.version(ApiKey::DeleteTopics, 1);
@@ -176,6 +181,7 @@ impl Admin {
             (topic.error_code, topic.topic_id, -1)
         };
         let name = &mut self.names[index];
+        name.change_count += 1;
         let exists = code == ErrorCode::TopicAlreadyExists.to_wire();
         name.state = match name.state {
             State::Creating if code == 0 && !id.is_zero() => {
@@ -194,6 +200,7 @@ impl Admin {
     fn unanswered(&mut self) {
         let Some(index) = self.doing.take() else { return };
         let name = &mut self.names[index];
+        name.change_count += 1;
         name.state = if name.is_stable { State::Absent } else { State::Lost };
     }
 
@@ -208,7 +215,7 @@ impl Admin {
         };
         let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
         self.looks.send(stage, (ApiKey::Metadata, version), Some(0), |out| request.encode(out, version));
-        self.looking = Some(self.names.iter().map(|name| name.state).collect());
+        self.looking = Some(self.names.iter().map(|name| name.change_count).collect());
     }
 
     /// What was so when the question left, and still is, must be what the answer says.
@@ -217,7 +224,7 @@ impl Admin {
         let mut reader = wire::Reader::new(&answer.body);
         let response = MetadataResponse::decode(&mut reader, answer.version).expect("a whole answer");
         for (name, before) in self.names.iter_mut().zip(before) {
-            if before != name.state {
+            if before != name.change_count {
                 continue;
             }
             let told = response.topics.iter().find(|topic| topic.name.as_deref() == Some(&name.text));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use model::ErrorCode;
 use wire::ApiKey;
 use wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 
@@ -15,9 +16,17 @@ use crate::oracle::{RecordId, TopicIndex};
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
     session: Session,
-    flying: BTreeMap<u64, (TopicIndex, u32, Range<RecordId>)>,
+    flying: BTreeMap<u64, Flying>,
     tag_next: u64,
     next_ns: u64,
+}
+
+#[derive(Debug)]
+struct Flying {
+    topic: TopicIndex,
+    partition: u32,
+    ids: Range<RecordId>,
+    damaged: bool,
 }
 
 impl Actor for Plain {
@@ -49,7 +58,14 @@ impl Actor for Plain {
 impl Plain {
     fn produce(&mut self, stage: &mut Stage<'_>) {
         let Some((topic, partition)) = stage.any_partition(false) else { return };
-        let (ids, records) = batch(stage, topic, partition, None);
+        let (ids, mut records) = batch(stage, topic, partition, None);
+        let damaged = stage.rng.chance(30);
+        if damaged {
+            // Behind the header, so that only the checksum tells.
+            let at = stage.rng.range(record::HEADER_BYTES as u64, records.len() as u64 - 1) as usize;
+            records[at] ^= 1 << stage.rng.below(8);
+            stage.oracle.damaged(ids.clone());
+        }
         let known = &stage.oracle.topics[topic];
         // A topic that may be deleted is named by its id: its name may soon mean another.
         let version_min = if known.is_stable { 3 } else { 13 };
@@ -64,12 +80,12 @@ impl Plain {
         let tag = (acks != 0).then_some(self.tag_next);
         self.session.send(stage, (ApiKey::Produce, version), tag, |out| out.raw(&body));
         if let Some(tag) = tag {
-            self.flying.insert(tag, (topic, partition, ids));
+            self.flying.insert(tag, Flying { topic, partition, ids, damaged });
         }
     }
 
     fn take(&mut self, stage: &mut Stage<'_>, answer: &Answer) {
-        let (topic, partition, ids) = self.flying.remove(&answer.tag).expect("in flight");
+        let Flying { topic, partition, ids, damaged } = self.flying.remove(&answer.tag).expect("in flight");
         let mut reader = wire::Reader::new(&answer.body);
         let response = ProduceResponse::decode(&mut reader, answer.version).expect("a whole answer");
         let [answered] = &response.responses[..] else { panic!("one topic was asked for") };
@@ -80,6 +96,9 @@ impl Plain {
             return stage.oracle.acked(topic, partition, result.base_offset, ids);
         }
         stage.refused("produce", topic, partition, code);
+        if damaged && code == ErrorCode::CorruptMessage.to_wire() {
+            return;
+        }
         let gone = is_gone(code) && !stage.oracle.topics[topic].is_stable;
         assert!(gone || is_retriable(code), "produce to {topic}-{partition}: {}", spelled(code));
     }

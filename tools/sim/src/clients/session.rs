@@ -122,8 +122,7 @@ impl Session {
             }
         }
         let sent_ns = link.awaited.front()?.sent_ns;
-        // What was sent while things were slow may be slow for a while.
-        let clean = stage.world.clean_since_ns().is_some_and(|since_ns| sent_ns > since_ns + SETTLE_NS);
+        let clean = stage.world.clean_since_ns().is_some_and(|since_ns| sent_ns >= since_ns);
         let patience_ns = match stage.world.is_disturbed(link.conn) {
             true => FORLORN_NS_MAX,
             false if clean => CLEAN_ANSWER_NS_MAX,
@@ -195,7 +194,6 @@ const ANSWER_NS_MAX: u64 = 60_000_000_000;
 
 /// How long when nothing is slow: the longest wait of a fetch and a start of the broker.
 const CLEAN_ANSWER_NS_MAX: u64 = 2_000_000_000;
-const SETTLE_NS: u64 = 5_000_000_000;
 
 /// How long an answer is awaited on a connection that was cut.
 const FORLORN_NS_MAX: u64 = 300_000_000;

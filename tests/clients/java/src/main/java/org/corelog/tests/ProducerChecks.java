@@ -10,10 +10,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.InvalidTopicException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.apache.kafka.common.errors.RetriableException;
@@ -36,6 +38,7 @@ final class ProducerChecks {
             equal(send(topic, 10, Map.of("acks", "all")).offset(), 1L);
             equal(send(topic, 10, Map.of("acks", "1", "enable.idempotence", false)).offset(), 2L);
             equal(send(topic, 10, Map.of("acks", "0", "enable.idempotence", false)).hasOffset(), false);
+            awaitEnd(4);
             equal(send(topic, 10, Map.of("acks", "all", "enable.idempotence", false)).offset(), 4L);
         });
         checks.run("the Java producer is told that a record is too large, and goes on", () -> {
@@ -62,6 +65,17 @@ final class ProducerChecks {
         });
         if (checks.corelog) {
             checks.run("the Java producer is refused transactions for good", this::transactions);
+        }
+    }
+
+    /** Nothing says when acks=0 is done. */
+    private void awaitEnd(long wanted) throws Exception {
+        TopicPartition partition = new TopicPartition(topic, 0);
+        try (KafkaConsumer<byte[], byte[]> consumer = Client.consumer(checks.bootstrap, Map.of())) {
+            for (int tries = 0; consumer.endOffsets(List.of(partition)).get(partition) != wanted; tries++) {
+                that(tries < 100, "what was sent with acks=0 is not there");
+                Thread.sleep(100);
+            }
         }
     }
 
