@@ -213,7 +213,7 @@ fn parts(
         listeners,
         metrics: metrics.to_vec(),
         memory: Pool::new(request_bytes),
-        chunks: Pool::new(cache_bytes + TAIL_BYTES),
+        chunks: Pool::of_slabs(cache_bytes + TAIL_BYTES),
         log: log::LogConfig {
             cache_bytes,
             files_max: (nofile / 2) as usize / plan.shard_count,

@@ -14,6 +14,7 @@ mod io;
 mod mail;
 mod op;
 mod pool;
+mod slab;
 mod time;
 mod token;
 

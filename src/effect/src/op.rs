@@ -91,7 +91,8 @@ pub enum Op {
         mode: OpenMode,
     },
     /// Reads into `buf`'s unfilled part. Answer: [`Done::Filled`], less than full only at the end of the file.
-    /// `offset`, the buffer's start and its capacity are multiples of [`crate::BLOCK_BYTES`].
+    /// `offset`, the buffer's start and its limit are multiples of [`crate::BLOCK_BYTES`], unless the file was opened with
+    /// [`OpenMode::Splice`].
     Read {
         /// From.
         file: File,

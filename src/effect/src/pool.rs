@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
 
 use crate::BufMut;
+use crate::slab::{SLAB_BYTES, Slab};
 
 /// The unit of direct I/O: every block starts at a multiple of it and is a multiple of it long.
 pub const BLOCK_BYTES: usize = 4096;
@@ -25,6 +26,9 @@ struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     free: [ArrayQueue<Block>; CLASS_COUNT],
+    /// Where the blocks of [`SLAB_CLASS`] lie; `None` if they are allocated one by one. Dropped after all blocks, which
+    /// keep this alive.
+    slabs: Option<ArrayQueue<Slab>>,
 }
 
 /// Aligned memory with one owner. Dropping it gives it back to its pool.
@@ -39,8 +43,8 @@ struct Block {
     /// The first aligned byte.
     memory: NonNull<u8>,
     capacity: usize,
-    /// What the allocator gave and wants back.
-    base: NonNull<u8>,
+    /// What the allocator gave and wants back; `None` for a part of a slab.
+    base: Option<NonNull<u8>>,
 }
 
 // SAFETY: a block is plain memory with one owner; nothing about it is tied to a thread.
@@ -51,11 +55,23 @@ unsafe impl Sync for Block {}
 impl Pool {
     /// A pool whose blocks in use never sum to more than `limit_bytes`. Nothing is allocated before it is asked for.
     pub fn new(limit_bytes: usize) -> Pool {
-        // What is kept for reuse is bounded too: at most a quarter of the limit in each class.
-        let free = std::array::from_fn(|class| {
-            ArrayQueue::new((limit_bytes / 4 / class_bytes(class)).clamp(1, FREE_COUNT_MAX))
+        Pool::build(limit_bytes, false)
+    }
+
+    /// As [`Pool::new`], for memory that lives long: blocks of a mebibyte come from huge pages and, once touched, stay
+    /// with the pool for as long as it lives.
+    pub fn of_slabs(limit_bytes: usize) -> Pool {
+        Pool::build(limit_bytes, true)
+    }
+
+    fn build(limit_bytes: usize, slabs: bool) -> Pool {
+        // What is kept for reuse is bounded too: at most a quarter of the limit in each class; parts of slabs all stay.
+        let free = std::array::from_fn(|class| match slabs && class == SLAB_CLASS {
+            true => ArrayQueue::new(limit_bytes / class_bytes(class) + SLAB_BLOCKS),
+            false => ArrayQueue::new((limit_bytes / 4 / class_bytes(class)).clamp(1, FREE_COUNT_MAX)),
         });
-        Pool { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicUsize::new(0), free }) }
+        let slabs = slabs.then(|| ArrayQueue::new(limit_bytes / SLAB_BYTES + 1));
+        Pool { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicUsize::new(0), free, slabs }) }
     }
 
     /// Memory of at least `bytes`, aligned to [`BLOCK_BYTES`]; `None` if the limit would be passed.
@@ -92,9 +108,36 @@ impl Pool {
             return None;
         }
         let kept = class.and_then(|class| self.shared.free[class].pop());
-        let block = kept.unwrap_or_else(|| Block::allocate(capacity));
+        let block = kept.unwrap_or_else(|| self.shared.block(class, capacity));
         assert!(block.capacity == capacity);
         Some(Region { block: Some(block), home: self.shared.clone() })
+    }
+}
+
+impl Shared {
+    fn block(&self, class: Option<usize>, capacity: usize) -> Block {
+        match &self.slabs {
+            Some(slabs) if class == Some(SLAB_CLASS) => {
+                self.slab_block(slabs).unwrap_or_else(|| Block::allocate(capacity))
+            }
+            _ => Block::allocate(capacity),
+        }
+    }
+
+    /// Maps a slab, keeps all its blocks but the one that it returns. `None` once the limit is mapped.
+    fn slab_block(&self, slabs: &ArrayQueue<Slab>) -> Option<Block> {
+        let slab = Slab::map();
+        let memory = slab.memory();
+        slabs.push(slab).ok()?;
+        let part = |index: usize| {
+            // SAFETY: every part lies within the slab.
+            let memory = unsafe { memory.add(index * class_bytes(SLAB_CLASS)) };
+            Block { memory, capacity: class_bytes(SLAB_CLASS), base: None }
+        };
+        for index in 1..SLAB_BLOCKS {
+            self.free[SLAB_CLASS].push(part(index)).expect("the queue has room for every slab's blocks");
+        }
+        Some(part(0))
     }
 }
 
@@ -135,14 +178,16 @@ impl Block {
         assert!(skip + capacity <= layout.size());
         // SAFETY: `skip` stays inside the allocation, asserted above.
         let memory = unsafe { base.add(skip) };
-        Block { memory, capacity, base }
+        Block { memory, capacity, base: Some(base) }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: `base` came from `allocate` with this very layout and has no other owner.
-        unsafe { dealloc(self.base.as_ptr(), layout(self.capacity)) }
+        if let Some(base) = self.base {
+            // SAFETY: `base` came from `allocate` with this very layout and has no other owner.
+            unsafe { dealloc(base.as_ptr(), layout(self.capacity)) }
+        }
     }
 }
 
@@ -166,6 +211,9 @@ fn class_bytes(class: usize) -> usize {
 /// 4 KiB to 2 MiB.
 const CLASS_COUNT: usize = 10;
 const FREE_COUNT_MAX: usize = 4096;
+/// 1 MiB: what chunks under load grow to.
+const SLAB_CLASS: usize = 8;
+const SLAB_BLOCKS: usize = SLAB_BYTES / (BLOCK_BYTES << SLAB_CLASS);
 /// Where common allocators begin to map memory of its own for an allocation.
 const LAZY_BYTES_MIN: usize = 128 * 1024;
 
@@ -182,6 +230,20 @@ mod tests {
         drop(first);
         assert_eq!(pool.used_bytes(), 0);
         assert!(pool.take(1).is_some());
+    }
+
+    #[test]
+    fn parts_of_slabs_are_distinct_zeroed_and_reused() {
+        let pool = Pool::of_slabs(64 << 20);
+        let mut held: Vec<BufMut> = (0..64).map(|_| pool.take(1 << 20).expect("fits")).collect();
+        assert!(pool.take(1 << 20).is_none());
+        let mut places: Vec<usize> = held.iter_mut().map(|buf| buf.unfilled_mut().as_ptr() as usize).collect();
+        assert!(held.iter_mut().all(|buf| buf.unfilled_mut()[1 << 19] == 0));
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= 1 << 20));
+        drop(held);
+        let mut again = pool.take(1 << 20).expect("fits");
+        assert!(places.contains(&(again.unfilled_mut().as_ptr() as usize)));
     }
 
     #[test]

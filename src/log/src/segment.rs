@@ -54,6 +54,8 @@ pub(crate) struct Segment {
     /// Where the last write of zeros ended; while `zeroing`, where the one in flight begins.
     pub(crate) zeroed: u64,
     pub(crate) zeroing: bool,
+    /// Bytes of the last write begun.
+    pub(crate) write_bytes: u64,
     /// Its name is durable.
     pub(crate) named: bool,
     /// Whole, cut to its length and synced: nothing will be written to it any more.
@@ -81,6 +83,7 @@ impl Segment {
             step: ALLOCATE_BYTES_MIN,
             zeroed: 0,
             zeroing: false,
+            write_bytes: 0,
             named: false,
             sealed: false,
             cut: false,

@@ -120,8 +120,7 @@ impl Knowledge {
         }
         for _ in 0..reader.u32()? {
             let id = ProducerId(reader.i64()?);
-            let mut producer =
-                Known { epoch: ProducerEpoch(reader.i16()?), batches: Default::default(), seen: None };
+            let mut producer = Known { epoch: ProducerEpoch(reader.i16()?), batches: Default::default(), seen: None };
             let [count] = reader.take::<1>()?;
             if usize::from(count) > REMEMBERED_MAX {
                 return None;

@@ -1,8 +1,8 @@
 //! The way to the disk: directory, snapshot, space, name, synced write; and the sealing of a segment that is full.
 //! Every step follows from the partition's state ([`Need`]), so a step that failed for want of space is taken again.
-//! Invariants: at most one step of a log is under way, besides the allocation of space ahead of need; a name is durable
-//! before the first write into the file; a segment is sealed, and the snapshot at its end written, before the next one
-//! is written.
+//! Invariants: at most one step of a log is under way, besides the allocation of space ahead of need and its zeroing; a
+//! name is durable before the first write into the file; a segment is sealed, and the snapshot at its end written,
+//! before the next one is written.
 
 use effect::{Done, Effects, Fault, Op, OpKind};
 use model::Offset;
@@ -71,6 +71,7 @@ impl Log {
         assert!(offset + bytes == to.position.next_multiple_of(BLOCK));
         assert!(offset + bytes <= segment.allocated);
         assert!(offset + bytes <= segment.zeroed || !segment.zeroing);
+        segment.write_bytes = bytes;
         let issued = self.now;
         self.submit(
             log,

@@ -2,8 +2,9 @@
 //!
 //! A filesystem keeps a mark on space that was allocated and never written; a synced write there waits for the mark's
 //! removal to be committed to the filesystem's journal. Large unsynced writes of zeros take the marks away for many
-//! synced writes at once: the first of those commits all, the others overwrite and cost what the device costs.
-//! Correctness never depends on it: a write may go where no zeros have been yet.
+//! synced writes at once: the first of those commits all, the others overwrite and cost what the device costs, which
+//! halves the time of a write. Large writes are left alone: each has many bytes to spread one commit over, and zeros
+//! would only take bandwidth from them. Correctness never depends on it: a write may go where no zeros have been yet.
 //!
 //! Invariants: at most one such write of a segment is in flight; it begins behind everything that was ever appended,
 //! and no other write reaches beyond its beginning until it is over.
@@ -25,9 +26,9 @@ impl Log {
         // What was appended goes there anyhow, and sooner.
         let from = segment.zeroed.max(segment.end.position.next_multiple_of(BLOCK));
         let len = segment.allocated.saturating_sub(from).min(ZERO_BYTES_MAX);
-        // Little traffic, or little left.
-        let is_small = segment.step < STEP_BYTES_MIN || len < ZERO_BYTES_MIN;
-        if segment.zeroing || is_small || no_space || !segment.named || self.roots[root].unreserved {
+        let is_worth_it =
+            segment.step >= STEP_BYTES_MIN && len >= ZERO_BYTES_MIN && segment.write_bytes < WRITE_BYTES_LARGE;
+        if segment.zeroing || !is_worth_it || no_space || !segment.named || self.roots[root].unreserved {
             return;
         }
         let Some(bufs) = self.zero_blocks(len) else { return };
@@ -62,7 +63,9 @@ impl Log {
 
 /// Only segments whose next step is at least twice a mebibyte have the traffic that pays for it.
 const STEP_BYTES_MIN: u64 = 2 << 20;
+/// Writes from this size on bear the commit well.
+const WRITE_BYTES_LARGE: u64 = 1 << 20;
 const ZERO_BYTES_MIN: u64 = 1 << 20;
 /// One write of zeros: long enough that few journal commits follow from them, short enough to wait for.
-const ZERO_BYTES_MAX: u64 = 8 << 20;
+const ZERO_BYTES_MAX: u64 = 16 << 20;
 const CHUNK_BYTES: usize = 256 * 1024;
