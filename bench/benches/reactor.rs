@@ -3,6 +3,8 @@
 //!
 //! Reported: processor time of the server's thread for each request, and requests a second, with the spread over the
 //! runs. A plain program: criterion times closures on its own thread, while here the server's processor time counts.
+// A bench measures by the clock.
+#![allow(clippy::disallowed_methods)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
