@@ -187,7 +187,8 @@ impl Shard {
             return Wait::No;
         }
         let congested = self.post.is_congested();
-        let soon = match self.connections.wants_turn(congested) {
+        let held_up = congested || self.memory.used_bytes() > self.memory.limit_bytes();
+        let soon = match self.connections.wants_turn(held_up) {
             Some(true) => return Wait::No,
             Some(false) => Some(now.plus_ms(SOON_MS)),
             None => congested.then(|| now.plus_ms(SOON_MS)),

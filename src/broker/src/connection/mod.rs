@@ -167,9 +167,9 @@ impl Connections {
     }
 
     /// Whether there is work that no event will bring: `Some(true)` at once, `Some(false)` soon.
-    pub(crate) fn wants_turn(&self, context_is_congested: bool) -> Option<bool> {
+    pub(crate) fn wants_turn(&self, held_up: bool) -> Option<bool> {
         match (self.runnable.is_empty(), self.starved.is_empty()) {
-            (false, _) => Some(!context_is_congested),
+            (false, _) => Some(!held_up),
             (true, false) => Some(false),
             (true, true) => None,
         }

@@ -81,6 +81,10 @@ impl Connections {
             }
         };
         let is_produce = matches!(header.requested, Requested::Served { key: ApiKey::Produce, .. });
+        if !is_produce && frame.len() > PLAIN_BYTES_MAX {
+            self.malformed(key, TOO_LARGE, context);
+            return false;
+        }
         let only_produces =
             connection.requests.iter().all(|request| matches!(request.state, State::Produce(_) | State::Answered(_)));
         let may_start = match is_produce {
@@ -418,5 +422,10 @@ const CONTROL: ShardId = ShardId(0);
 
 /// Decompressed bytes that one connection may validate in a turn: about a quarter of a millisecond.
 const VALIDATION_BYTES: usize = 256 * 1024;
+
+/// Requests without records decode into structures some twenty times their size; the largest that clients have reason to
+/// send, a fetch of a hundred thousand partitions, is half of this.
+const PLAIN_BYTES_MAX: usize = 8 << 20;
+const TOO_LARGE: Malformed = Malformed { at: 0, what: "a request without records above 8 MiB" };
 
 const MALFORMED_ELSEWHERE: Malformed = Malformed { at: 0, what: "not a request that is served" };

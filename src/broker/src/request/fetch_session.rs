@@ -3,11 +3,11 @@
 //! A session belongs to the shard of the connection that opened it; the shard is in the id's high bits. The number of
 //! sessions and the partitions in each are bounded. Never reads data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use effect::{Instant, ShardId};
 use model::{ErrorCode, LeaderEpoch, Offset, TopicId};
-use wire::{FetchPartition, FetchView, TopicRef};
+use wire::{FetchPartition, FetchView, ForgottenPartition, TopicRef};
 
 /// A topic as the session's requests name it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,6 +51,8 @@ pub(crate) struct FetchSessions {
     limit: usize,
     next: i32,
     sessions: BTreeMap<i32, Session>,
+    /// Partitions in all of them.
+    partition_count: usize,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,7 @@ pub(crate) enum Begun {
 impl FetchSessions {
     /// At most `limit` sessions on this shard.
     pub(crate) fn new(shard: ShardId, limit: usize) -> FetchSessions {
-        FetchSessions { shard, limit, next: 1, sessions: BTreeMap::new() }
+        FetchSessions { shard, limit, next: 1, sessions: BTreeMap::new(), partition_count: 0 }
     }
 
     /// Finds, opens or closes the session that a request belongs to.
@@ -110,7 +112,9 @@ impl FetchSessions {
 
     /// Forgets a session.
     pub(crate) fn close(&mut self, id: i32) {
-        self.sessions.remove(&id);
+        if let Some(session) = self.sessions.remove(&id) {
+            self.partition_count -= session.partitions.len();
+        }
     }
 
     fn begin_full(&mut self, request: &FetchView<'_>, now: Instant) -> Begun {
@@ -123,23 +127,31 @@ impl FetchSessions {
             }
             self.close(request.session_id);
         }
-        if request.session_epoch == EPOCH_FINAL || wanted.is_empty() || !self.make_room(now) {
+        let fits = self.partition_count + wanted.len() <= PARTITIONS_MAX;
+        if request.session_epoch == EPOCH_FINAL || wanted.is_empty() || !fits || !self.make_room(now) {
             return Begun::Fetch(none, wanted);
         }
         let id = self.free_id();
         let by_id = wanted.iter().all(|wanted| matches!(wanted.topic, TopicKey::Id(_)));
         let mut session = Session { epoch: 1, by_id, partitions: Vec::new(), places: BTreeMap::new(), last_used: now };
         wanted.iter().cloned().for_each(|wanted| session.put(wanted));
+        self.partition_count += session.partitions.len();
         self.sessions.insert(id, session);
         Begun::Fetch(Membership { id, incremental: false }, wanted)
     }
 
     fn begin_incremental(&mut self, request: &FetchView<'_>, epoch: i32, now: Instant) -> Begun {
+        let fits = self.partition_count + request.partitions.len() <= PARTITIONS_MAX;
         let Some(session) = self.sessions.get_mut(&request.session_id) else {
             return Begun::Refused(ErrorCode::FetchSessionIdNotFound);
         };
         if session.epoch != epoch {
             return Begun::Refused(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        if !fits {
+            // The client opens another, which will be without memory of what it asks.
+            self.close(request.session_id);
+            return Begun::Refused(ErrorCode::FetchSessionIdNotFound);
         }
         let fits = |topic: TopicRef<'_>| matches!(topic, TopicRef::Id(_)) == session.by_id;
         let named = request.partitions.iter().map(|partition| partition.topic);
@@ -148,12 +160,12 @@ impl FetchSessions {
         }
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         session.last_used = now;
-        for forgotten in &request.forgotten {
-            session.remove(&(TopicKey::of(forgotten.topic), forgotten.partition));
-        }
+        let before = session.partitions.len();
+        session.forget(request);
         for partition in &request.partitions {
             session.put(Wanted::of(partition));
         }
+        self.partition_count = self.partition_count - before + session.partitions.len();
         // Who comes first differs each time, so that a response that is full early starves nobody.
         let mut wanted: Vec<Wanted> = session.partitions.iter().map(|(wanted, _)| wanted.clone()).collect();
         if !wanted.is_empty() {
@@ -172,7 +184,7 @@ impl FetchSessions {
         match oldest {
             Some((id, session)) if now.since(session.last_used).as_millis() >= EVICTION_MS => {
                 let id = *id;
-                self.sessions.remove(&id);
+                self.close(id);
                 true
             }
             _ => false,
@@ -202,12 +214,16 @@ impl Session {
         }
     }
 
-    fn remove(&mut self, key: &(TopicKey, i32)) {
-        let Some(place) = self.places.remove(key) else { return };
-        self.partitions.remove(place);
-        for later in self.places.values_mut().filter(|later| **later > place) {
-            *later -= 1;
+    /// Drops what the request names, all in one pass: a client may name very many.
+    fn forget(&mut self, request: &FetchView<'_>) {
+        if request.forgotten.is_empty() {
+            return;
         }
+        let key = |forgotten: &ForgottenPartition<'_>| (TopicKey::of(forgotten.topic), forgotten.partition);
+        let gone: BTreeSet<(TopicKey, i32)> = request.forgotten.iter().map(key).collect();
+        self.partitions.retain(|(wanted, _)| !gone.contains(&(wanted.topic.clone(), wanted.partition)));
+        let keys = self.partitions.iter().map(|(wanted, _)| (wanted.topic.clone(), wanted.partition));
+        self.places = keys.zip(0..).collect();
     }
 }
 
@@ -244,6 +260,9 @@ fn shard_of(id: i32) -> ShardId {
     ShardId((id >> SERIAL_BITS) as u16)
 }
 
+/// Partitions in all sessions of a shard together: some 100 MB.
+const PARTITIONS_MAX: usize = 500_000;
+
 const EPOCH_INITIAL: i32 = 0;
 const EPOCH_FINAL: i32 = -1;
 
@@ -256,7 +275,7 @@ const EVICTION_MS: u128 = 120_000;
 
 #[cfg(test)]
 mod tests {
-    use wire::{ForgottenPartition, IsolationLevel};
+    use wire::IsolationLevel;
 
     use super::*;
 
@@ -312,6 +331,7 @@ mod tests {
             sessions.begin(&view(first.id, 2, &[], &[]), now),
             Begun::Refused(ErrorCode::FetchSessionIdNotFound)
         ));
+        assert_eq!(sessions.partition_count, 0);
     }
 
     #[test]
