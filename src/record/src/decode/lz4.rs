@@ -4,6 +4,7 @@
 //! More than one frame is refused, because Kafka's own consumer reads only the first.
 
 use super::{DecodeError, grow, take, take_array};
+use std::cell::Cell;
 use std::hash::Hasher;
 use twox_hash::XxHash32;
 
@@ -34,12 +35,23 @@ struct Frame {
     block_bytes_max: usize,
 }
 
+thread_local! {
+    /// The block buffer of the last decoder: a new one would have to be cleared for every batch, up to 4 MiB.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        SPARE.set(std::mem::take(&mut self.block));
+    }
+}
+
 impl Decoder {
     pub(crate) fn new() -> Decoder {
         Decoder {
             state: State::Start,
             at: 0,
-            block: Vec::new(),
+            block: SPARE.take(),
             history: Vec::new(),
             content_bytes: 0,
             content_hash: XxHash32::with_seed(0),
