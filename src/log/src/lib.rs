@@ -21,6 +21,8 @@
 mod append;
 mod cache;
 mod cold;
+#[doc(hidden)]
+pub mod disk_bytes;
 mod engine;
 mod face;
 mod files;

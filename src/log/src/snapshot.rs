@@ -108,7 +108,7 @@ impl Knowledge {
         payload.and_then(Knowledge::decode_payload).ok_or(Unusable::Torn)
     }
 
-    fn decode_payload(payload: &[u8]) -> Option<Knowledge> {
+    pub(crate) fn decode_payload(payload: &[u8]) -> Option<Knowledge> {
         let mut reader = Reader(payload);
         let mut knowledge = Knowledge {
             max_timestamp: Timestamp(reader.i64()?),

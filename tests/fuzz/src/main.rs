@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod corpus;
+mod disk;
 mod mutate;
 mod record;
 mod targets;
