@@ -251,6 +251,7 @@ impl Shard {
             self.listening.accept(now, &mut self.effects);
         }
         self.post.flush(&mut self.effects);
+        self.metrics.fetch_waiting.set(self.connections.waiting_fetches() as u64);
         self.metrics.request_memory_bytes.set(self.memory.used_bytes() as u64);
     }
 

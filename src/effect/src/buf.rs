@@ -49,11 +49,6 @@ impl Buf {
         assert!(range.end <= self.len);
         Buf { region: self.region.clone(), start: self.start + range.start, len: range.end - range.start }
     }
-
-    /// Bytes of the memory that this range keeps alive: what a loan of it costs.
-    pub fn held_bytes(&self) -> usize {
-        self.region.as_ref().map_or(0, |region| region.capacity())
-    }
 }
 
 impl Deref for Buf {
@@ -61,9 +56,9 @@ impl Deref for Buf {
 
     fn deref(&self) -> &[u8] {
         let Some(region) = &self.region else { return &[] };
-        // SAFETY: the range lies inside the region (asserted when made), was filled before the `Buf` was made, and is
-        // never written again while one exists: `BufMut` is consumed by `freeze`, `Chunk` writes only beyond what it
-        // has published.
+        // The bytes never change while a `Buf` exists: `freeze` consumes the `BufMut`, `Chunk` writes only beyond what
+        // it has published.
+        // SAFETY: the range lies inside the region and was filled, asserted when made; nobody writes it, see above.
         unsafe { std::slice::from_raw_parts(region.memory().as_ptr().add(self.start), self.len) }
     }
 }

@@ -77,5 +77,4 @@ shard_metrics! {
     turns_total: Counter "Turns of the shard's loop.",
     turns_slow_total: Counter "Turns longer than 20 ms.",
     turn_latency: Histogram "One turn's own work, without waiting.",
-    io_punted_total: Counter "Operations that the kernel or the fallback gave to a helper thread.",
 }

@@ -91,6 +91,11 @@ impl Connections {
         }
     }
 
+    /// How many fetches wait for data.
+    pub(crate) fn waiting_fetches(&self) -> usize {
+        self.deadlines.len()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }

@@ -23,18 +23,11 @@ impl Ids {
         self.waiting.push_back((request, frame));
     }
 
-    /// Whether the block that was asked for is among the sets that have become durable.
-    pub(super) fn is_durable(&mut self, durable: &[SetId]) -> bool {
-        match self.asked.take() {
-            Some((set, block)) if durable.contains(&set) => {
-                self.block = Some(block);
-                true
-            }
-            asked => {
-                self.asked = asked;
-                false
-            }
-        }
+    /// A set is durable; if it is the block that was asked for, its ids can be handed out.
+    pub(super) fn is_durable(&mut self, set: SetId) -> bool {
+        let Some((_, block)) = self.asked.take_if(|(asked, _)| *asked == set) else { return false };
+        self.block = Some(block);
+        true
     }
 
     /// Answers as many as there are ids.

@@ -312,26 +312,27 @@ impl Control {
             self.writing.pop_front();
             durable.push((id, controller.committed(id)));
         }
-        let durable: Vec<SetId> = durable.into_iter().map(|(id, image)| self.publish(id, image, context)).collect();
+        for (id, image) in &durable {
+            self.publish(*id, Arc::clone(image), context);
+        }
         if let Some((first, snapshot_end)) = self.snapshot
             && snapshot_end <= end
         {
             self.snapshot = None;
             home.log().drop_before(self.log, first, context.out);
         }
-        if self.ids.is_durable(&durable) {
+        if durable.iter().any(|(set, _)| self.ids.is_durable(*set)) {
             self.hand_out_ids(home, context);
         }
         self.release(context);
     }
 
     /// Hands out the image that a set has made; answers that wait for the set wait for the image now.
-    fn publish(&mut self, set: SetId, image: Arc<Image>, context: &mut Context<'_>) -> SetId {
+    fn publish(&mut self, set: SetId, image: Arc<Image>, context: &mut Context<'_>) {
         self.hand_out(image, context);
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.after == Some(set)) {
             waiting.version = Some(self.version);
         }
-        set
     }
 
     fn hand_out(&mut self, image: Arc<Image>, context: &mut Context<'_>) {
