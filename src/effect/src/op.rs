@@ -167,6 +167,17 @@ pub enum Op {
         /// Which.
         path: PathBuf,
     },
+    /// Puts all that was written below a directory on stable storage, names and lengths too (other files of the same
+    /// filesystem may be taken along). Answer: [`Done::Finished`].
+    SyncTree {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Asks how much room the filesystem of a directory has. Answer: [`Done::Space`].
+    Space {
+        /// Which.
+        path: PathBuf,
+    },
     /// Rouses a shard that sleeps on an empty mailbox. No answer.
     Wake {
         /// Whom.
@@ -203,6 +214,8 @@ pub enum OpKind {
     Rename,
     Remove,
     SyncDir,
+    SyncTree,
+    Space,
     Wake,
     Cancel,
 }
@@ -231,6 +244,8 @@ impl Op {
             Op::Rename { .. } => OpKind::Rename,
             Op::Remove { .. } => OpKind::Remove,
             Op::SyncDir { .. } => OpKind::SyncDir,
+            Op::SyncTree { .. } => OpKind::SyncTree,
+            Op::Space { .. } => OpKind::Space,
             Op::Wake { .. } => OpKind::Wake,
             Op::Cancel { .. } => OpKind::Cancel,
         }
@@ -271,6 +286,13 @@ pub enum Done {
     Opened(File),
     /// A directory's entries, in name order.
     Listed(Vec<(String, FileKind)>),
+    /// How much room a filesystem has, for a process without privileges.
+    Space {
+        /// Bytes that can still be allocated.
+        free_bytes: u64,
+        /// Its size.
+        total_bytes: u64,
+    },
     /// Done, nothing more to say.
     Finished,
     /// The kernel or the disk failed, or the operation was cancelled.

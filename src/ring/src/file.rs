@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +69,8 @@ pub(crate) fn run(op: Op) -> Done {
         Op::Rename { from, to } => plain(fs::rename(from, to)),
         Op::Remove { path } => remove(&path),
         Op::SyncDir { path } => plain(fs::File::open(path).and_then(|dir| dir.sync_all())),
+        Op::SyncTree { path } => sync_tree(&path),
+        Op::Space { path } => space(&path),
         Op::Accept { .. }
         | Op::CloseListener { .. }
         | Op::Recv { .. }
@@ -235,6 +237,25 @@ fn remove(path: &Path) -> Result<Done, i32> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Done::Finished),
         answer => plain(answer),
     }
+}
+
+fn sync_tree(path: &Path) -> Result<Done, i32> {
+    let dir = fs::File::open(path).map_err(|error| number(&error))?;
+    // SAFETY: no pointer is passed.
+    finished(unsafe { libc::syncfs(dir.as_raw_fd()) })
+}
+
+fn space(path: &Path) -> Result<Done, i32> {
+    let name = c_path(path)?;
+    // SAFETY: all-zero bytes are a valid value of this structure of integers.
+    let mut found: libc::statvfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `name` is a terminated string and `found` a structure of the right type; both live through the call.
+    finished(unsafe { libc::statvfs64(name.as_ptr(), &raw mut found) })?;
+    let unit = found.f_frsize;
+    Ok(Done::Space {
+        free_bytes: found.f_bavail.saturating_mul(unit),
+        total_bytes: found.f_blocks.saturating_mul(unit),
+    })
 }
 
 fn plain(answer: io::Result<()>) -> Result<Done, i32> {

@@ -125,7 +125,9 @@ impl Poll {
             | Op::List { .. }
             | Op::Rename { .. }
             | Op::Remove { .. }
-            | Op::SyncDir { .. } => {
+            | Op::SyncDir { .. }
+            | Op::SyncTree { .. }
+            | Op::Space { .. } => {
                 return self.start_on_thread(Flight { token, cancelled: false, work: Work::Thread { kind } }, op);
             }
         };

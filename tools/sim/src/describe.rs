@@ -29,9 +29,12 @@ pub(crate) fn op(op: &Op) -> String {
         Op::Sync { file } | Op::CloseFile { file } => format!("{kind:?} f{}", file.0),
         Op::Allocate { file, offset, len } => format!("{kind:?} f{} @{offset}+{len}", file.0),
         Op::SetLen { file, len } => format!("{kind:?} f{} {len}", file.0),
-        Op::CreateDir { path } | Op::List { path } | Op::Remove { path } | Op::SyncDir { path } => {
-            format!("{kind:?} {}", path.display())
-        }
+        Op::CreateDir { path }
+        | Op::List { path }
+        | Op::Remove { path }
+        | Op::SyncDir { path }
+        | Op::SyncTree { path }
+        | Op::Space { path } => format!("{kind:?} {}", path.display()),
         Op::Rename { from, to } => format!("{kind:?} {} to {}", from.display(), to.display()),
         Op::Wake { shard } => format!("{kind:?} s{}", shard.0),
         Op::Cancel { token } => format!("{kind:?} {}.{}.{}.{}", token.room, token.kind, token.slot, token.generation),
@@ -57,7 +60,9 @@ pub(crate) fn numbers(op: &Op) -> [u64; 3] {
         | Op::CreateDir { path }
         | Op::List { path }
         | Op::Remove { path }
-        | Op::SyncDir { path } => (0, path.as_os_str().len() as u64),
+        | Op::SyncDir { path }
+        | Op::SyncTree { path }
+        | Op::Space { path } => (0, path.as_os_str().len() as u64),
         Op::Rename { from, to } => (from.as_os_str().len() as i32, to.as_os_str().len() as u64),
         Op::Wake { shard } => (i32::from(shard.0), 0),
         Op::Cancel { token } => (i32::from(token.kind), u64::from(token.slot)),
@@ -73,6 +78,7 @@ pub(crate) fn done(done: &Done) -> String {
         Done::Filled(buf) => format!("filled {}", buf.filled()),
         Done::Opened(file) => format!("opened f{}", file.0),
         Done::Listed(entries) => format!("{} entries", entries.len()),
+        Done::Space { free_bytes, .. } => format!("{free_bytes} free"),
         Done::Finished => "ok".to_owned(),
         Done::Failed(fault) => format!("FAILED {fault}"),
     }
@@ -86,6 +92,7 @@ pub(crate) fn done_number(done: &Done) -> u64 {
         Done::Filled(buf) => buf.filled() as u64,
         Done::Opened(file) => file.0 as u64,
         Done::Listed(entries) => entries.len() as u64,
+        Done::Space { free_bytes, .. } => *free_bytes,
         Done::Finished => 1 << 40,
         Done::Failed(fault) => 1 << 41 | fault.errno as u64,
     }

@@ -11,7 +11,7 @@ impl World {
     pub(crate) fn disk_ns(&mut self, op: &Op) -> u64 {
         let (low, high) = match op {
             Op::Write { sync: true, .. } => (60_000, 1_000_000),
-            Op::Sync { .. } | Op::SyncDir { .. } => (100_000, 3_000_000),
+            Op::Sync { .. } | Op::SyncDir { .. } | Op::SyncTree { .. } => (100_000, 3_000_000),
             Op::Read { .. } => (30_000, 500_000),
             Op::Write { .. } => (20_000, 300_000),
             _ => (5_000, 200_000),
@@ -46,6 +46,7 @@ impl World {
             Op::Write { .. }
                 | Op::Sync { .. }
                 | Op::SyncDir { .. }
+                | Op::SyncTree { .. }
                 | Op::Read { .. }
                 | Op::SendFile { .. }
                 | Op::Allocate { .. }

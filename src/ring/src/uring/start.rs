@@ -59,7 +59,9 @@ impl Ring {
             | Op::List { .. }
             | Op::Rename { .. }
             | Op::Remove { .. }
-            | Op::SyncDir { .. } => return self.start_on_thread(token, kind, op),
+            | Op::SyncDir { .. }
+            | Op::SyncTree { .. }
+            | Op::Space { .. } => return self.start_on_thread(token, kind, op),
             Op::Wake { shard } => return self.wakers.wake(shard),
             Op::Cancel { token } => return self.cancel(token, done),
         };

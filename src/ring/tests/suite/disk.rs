@@ -109,6 +109,12 @@ pub fn directories_are_made_listed_and_removed_with_all_in_them(harness: &mut Ha
     harness.finish(Op::CloseFile { file });
     harness.finish(Op::CreateDir { path: deep.join("y") });
     harness.finish(Op::SyncDir { path: deep.clone() });
+    harness.finish(Op::SyncTree { path: deep.clone() });
+    match harness.run(Op::Space { path: deep.clone() }) {
+        Done::Space { free_bytes, total_bytes } => assert!(0 < free_bytes && free_bytes <= total_bytes),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(harness.fails(Op::Space { path: deep.join("missing") }), libc::ENOENT);
     let entries = names(harness, &deep);
     assert_eq!(entries, [("y".into(), FileKind::Directory), ("z".into(), FileKind::File { len: 0 })]);
     harness.finish(Op::Remove { path: deep.join("z") });

@@ -215,6 +215,16 @@ impl Disk {
                 }
                 None => fault(Fault::ENOENT),
             },
+            Op::SyncTree { .. } => {
+                // One filesystem: a sync of a tree is a sync of everything.
+                self.names.sync_all(busy.submitted);
+                self.files.values_mut().for_each(|image| image.sync(busy.submitted));
+                Done::Finished
+            }
+            Op::Space { .. } => {
+                let free_bytes = if verdict == Verdict::Full { 0 } else { SPACE_BYTES / 2 };
+                Done::Space { free_bytes, total_bytes: SPACE_BYTES }
+            }
             _ => unreachable!("not an operation of the disk"),
         }
     }
@@ -233,13 +243,13 @@ impl Disk {
     pub(crate) fn kill(&mut self, in_flight: Vec<(u64, Op)>, rng: &mut Rng) {
         for (flight, op) in in_flight {
             match op {
-                Op::Write { .. } | Op::Sync { .. } => {
+                Op::Write { .. } | Op::Sync { .. } | Op::SyncTree { .. } => {
                     let busy = self.busy.remove(&flight).expect("was submitted");
                     if let Some(writes) = busy.writes {
                         self.write_torn(writes, rng);
                     }
                 }
-                Op::Read { .. } | Op::List { .. } | Op::CloseFile { .. } | Op::SendFile { .. } => (),
+                Op::Read { .. } | Op::List { .. } | Op::Space { .. } | Op::CloseFile { .. } | Op::SendFile { .. } => (),
                 op if rng.coin() => drop(self.finish(flight, op, Verdict::Good, rng)),
                 _ => (),
             }
@@ -267,6 +277,8 @@ impl Disk {
             self.write_torn(writes, rng);
         } else if let Op::Sync { file } = op {
             self.image_mut(*file).sync_failed(busy.submitted);
+        } else if let Op::SyncTree { .. } = op {
+            self.files.values_mut().for_each(|image| image.sync_failed(busy.submitted));
         }
     }
 
@@ -359,5 +371,7 @@ fn file_of(op: &Op) -> Option<File> {
     }
 }
 
+/// The size of the disk, as far as anybody asks.
+const SPACE_BYTES: u64 = 1 << 40;
 /// A file stands where a directory should.
 const ENOTDIR: i32 = 20;

@@ -129,6 +129,14 @@ impl Names {
         self.settle(settled);
     }
 
+    /// Makes durable every change before the sync was asked for.
+    pub(crate) fn sync_all(&mut self, submitted: u64) {
+        let all = std::mem::take(&mut self.pending).into_iter();
+        let (settled, pending) = all.partition(|pending| pending.stamp <= submitted);
+        self.pending = pending;
+        self.settle(settled);
+    }
+
     /// The power fails: a prefix or any subset of the pending changes survives. Answers the nodes still in reach.
     pub(crate) fn power_cut(&mut self, rng: &mut Rng) -> Vec<NodeId> {
         let mut pending = std::mem::take(&mut self.pending);
