@@ -21,6 +21,41 @@ pub enum Command {
     /// Start an ephemeral broker for tests: free port, temporary directory, one line of JSON when it serves; everything
     /// is removed when it ends.
     Dev(DevOptions),
+    /// Look at the files of a data directory.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+/// The subcommands of `log`.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Show one file: a segment's batches, an index's entries. Ends with 1 if it is damaged.
+    Dump(LogDumpOptions),
+    /// Check every partition of a data directory: checksums, offsets, indexes. Ends with 1 if anything is damaged.
+    Verify(LogVerifyOptions),
+}
+
+/// Options of `log dump`.
+#[derive(Debug, Args)]
+pub struct LogDumpOptions {
+    /// The file.
+    pub file: PathBuf,
+    /// Show every record too.
+    #[arg(long)]
+    pub records: bool,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `log verify`.
+#[derive(Debug, Args)]
+pub struct LogVerifyOptions {
+    /// A data directory, or one partition's.
+    pub directory: PathBuf,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `start`.

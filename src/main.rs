@@ -6,6 +6,7 @@
 mod cli;
 mod data_dir;
 mod dev;
+mod log_files;
 mod logging;
 mod server;
 mod start;
@@ -27,9 +28,14 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Start(options) => start::run(&options),
         Command::Dev(options) => dev::run(&options),
+        Command::Log(command) => return finish(log_files::run(&command)),
     };
+    finish(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+fn finish(outcome: Result<ExitCode, String>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(line) => {
             eprintln!("corelog: {line}");
             ExitCode::FAILURE
