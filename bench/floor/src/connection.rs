@@ -43,7 +43,7 @@ impl Connection {
         let mut at = 0;
         loop {
             let rest = &buf[at..];
-            match split(rest, FRAME_BYTES_MAX).expect("clients of a measurement are well-behaved") {
+            match split(rest, FRAME_BYTES_MAX).expect("a client of a measurement behaves well") {
                 Split::Whole(range) => {
                     self.frames.push_back(buf.slice(at + range.start..at + range.end));
                     at += range.end;
@@ -99,6 +99,10 @@ impl Connection {
     /// A send that failed needs no more: the receive fails too.
     pub(crate) fn sent(&mut self) {
         self.sending = false;
+    }
+
+    pub(crate) fn shut_down(&self) -> Op {
+        Op::Shutdown { socket: self.socket }
     }
 
     /// What ends it, once the stream is over and nothing is in flight.

@@ -101,7 +101,8 @@ impl Floor {
                 Ok(Answer::WhenWritten(answer)) => {
                     self.disk.wait(Waiter { slot: of.slot, generation: of.generation, sequence }, answer);
                 }
-                Err(error) => panic!("a request that cannot be answered: {error:?}"),
+                // Its receive ends with it.
+                Err(_) => self.effects.push(token(CLOSE, of.slot, of.generation), connection.shut_down()),
             }
         }
         if let Some(op) = next {
