@@ -17,6 +17,8 @@ from harness.loopback import Loopback, require_root
 from harness.tracing import Tracing
 
 ROUNDS = 40
+# Two large batches fill a segment: ten of them are ROUNDS / 4.
+ROLLING = {"large_bytes": 600_000, "configs": [("segment.bytes", str(1 << 20))]}
 # Clocks are read a little before and after the calls that they bound; the trace rounds to 1 us.
 SLACK_US = 2
 RING = ["io_uring/io_uring_submit_req", "io_uring/io_uring_complete"]
@@ -32,10 +34,10 @@ DATA_BYTES_MIN = 512
 FAILED_FROM = 1 << 63
 
 
-def produce_and_trace(broker, disk, events):
+def produce_and_trace(broker, disk, events, large_bytes=20_000, configs=()):
     """The windows (begin, end) in us, the events, and which descriptors of the broker are sockets."""
     with wire.Connection(broker.bootstrap) as connection:
-        assert connection.create_topic("ordering") == 0
+        assert connection.create_topic("ordering", configs=configs) == 0
         while connection.produce("ordering", wire.batch())[0] != 0:
             time.sleep(0.01)
         threads = " || ".join("common_pid == %s" % tid for tid in os.listdir("/proc/%d/task" % broker.pid))
@@ -44,9 +46,10 @@ def produce_and_trace(broker, disk, events):
         windows = []
         with Tracing(filters) as tracing:
             for round_index in range(ROUNDS):
-                value = bytes([round_index]) * (100 if round_index % 4 else 20_000)
+                value = bytes([round_index]) * (100 if round_index % 4 else large_bytes)
+                batch = wire.batch([value])
                 begin = time.monotonic_ns() // 1000 - SLACK_US
-                error, _ = connection.produce("ordering", wire.batch([value]), acks=(-1, 1)[round_index % 2])
+                error, _ = connection.produce("ordering", batch, acks=(-1, 1)[round_index % 2])
                 windows.append((begin, time.monotonic_ns() // 1000 + SLACK_US))
                 assert error == 0, "produce answers error %d" % error
                 # Past the window, so that nothing late counts for the next.
@@ -83,11 +86,11 @@ def check_windows(windows, events, done, sent):
     return "%d acknowledgements, each behind its flush" % len(windows)
 
 
-def through_ring():
+def through_ring(**batches):
     require_root()
     with Loopback() as disk, Broker(disk.data, shards=1, io="ring") as broker:
         broker.start()
-        windows, events, _ = produce_and_trace(broker, disk, RING)
+        windows, events, _ = produce_and_trace(broker, disk, RING, **batches)
         kinds = {}
         sizes = {}
         for event in events:
@@ -125,4 +128,5 @@ def through_calls():
 
 def checks(options):
     yield "ring: no acknowledgement before the flush that covers it", through_ring
+    yield "ring, with rolls: no acknowledgement before the flush that covers it", lambda: through_ring(**ROLLING)
     yield "system calls: no acknowledgement before the flush that covers it", through_calls

@@ -14,11 +14,15 @@ PARTITIONS = 4
 CUTS_A_FILESYSTEM = 4
 
 
-def power_cuts(rng, count):
+# Several rolls a second.
+ROLLING = {"segment.bytes": str(1 << 20)}
+
+
+def power_cuts(rng, count, **config):
     require_root()
     with Loopback() as disk, Broker(disk.data) as broker:
         broker.start()
-        create_topic(broker.bootstrap, "power", PARTITIONS)
+        create_topic(broker.bootstrap, "power", PARTITIONS, **config)
         load = Load(broker.bootstrap, "power", PARTITIONS, codecs=("none", "none"), per_second_max=30_000).start()
         restart_ms = []
         for _ in range(count):
@@ -48,7 +52,10 @@ def checks(options):
     rng = random.Random(options.seed)
     if not options.long:
         yield "power cut under load: nothing acknowledged is lost", lambda: power_cuts(rng, 1)
+        yield "power cut under load with rolls: nothing acknowledged is lost", lambda: power_cuts(rng, 1, **ROLLING)
         return
     for first in range(1, 21, CUTS_A_FILESYSTEM):
         yield ("power cuts %d to %d of 20 under load: nothing acknowledged is lost" % (first, first + CUTS_A_FILESYSTEM - 1),
                lambda: power_cuts(rng, CUTS_A_FILESYSTEM))
+        yield ("power cuts %d to %d of 20 under load with rolls: nothing acknowledged is lost" % (
+            first, first + CUTS_A_FILESYSTEM - 1), lambda: power_cuts(rng, CUTS_A_FILESYSTEM, **ROLLING))

@@ -139,17 +139,19 @@ class Load:
 
 
 class Reading:
-    """A topic read from its first offset to its end, against the ledger of its load."""
+    """A topic read to its end, against the ledger of its load: from its first offset or, where records were deleted,
+    from `starts` (partition: offset)."""
 
-    def __init__(self, load, bootstrap=None):
+    def __init__(self, load, bootstrap=None, starts=None):
         self.load = load
+        self.starts = starts or {}
         self.records = 0
         self.duplicates = 0
         self.faults = []
         # seen[producer][partition][number]: the offsets at which the record stands.
         self.first = [[array("q") for _ in stream] for stream in load.ledger]
         self.again = {}
-        self.next_offset = [0] * load.partitions
+        self.next_offset = [self.starts.get(partition, 0) for partition in range(load.partitions)]
         self.read(bootstrap or load.bootstrap)
 
     def fault(self, text):
@@ -163,7 +165,7 @@ class Reading:
             "queued.max.messages.kbytes": 65_536, **QUIET,
         })
         try:
-            consumer.assign([TopicPartition(self.load.topic, p, 0) for p in range(self.load.partitions)])
+            consumer.assign([TopicPartition(self.load.topic, p, at) for p, at in enumerate(self.next_offset)])
             ends = set()
             deadline = time.monotonic() + READ_SECONDS
             while len(ends) < self.load.partitions:
@@ -195,6 +197,9 @@ class Reading:
         if message.value() != value_of(number, self.load.value_bytes):
             self.fault("record %d of partition %d has other bytes" % (number, partition))
         first = self.first[producer][partition]
+        if not first and partition in self.starts:
+            # Those before it were deleted.
+            first.extend([UNACKNOWLEDGED] * number)
         if number == len(first):
             first.append(offset)
             return
@@ -219,6 +224,8 @@ class Reading:
             for partition, acknowledged in enumerate(streams):
                 first = self.first[producer][partition]
                 for number, offset in enumerate(acknowledged):
+                    if offset < self.starts.get(partition, 0):
+                        continue
                     if offset == UNACKNOWLEDGED or number < len(first) and first[number] == offset:
                         continue
                     if offset not in self.again.get((producer, partition, number), ()):
@@ -226,9 +233,9 @@ class Reading:
         return count
 
 
-def verify(load, complete=True):
+def verify(load, complete=True, starts=None):
     """Everything acknowledged is there, once (for idempotent producers) and in order. The note of the check."""
-    reading = Reading(load)
+    reading = Reading(load, starts=starts)
     lost = reading.lost()
     if complete:
         assert not load.errors, "a producer failed: %s" % load.errors[0]

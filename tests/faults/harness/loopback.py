@@ -4,6 +4,7 @@ Owns image, device and mount; leaves nothing behind. The cut is the filesystem's
 unwritten, the journal's buffered part included. A device that loses its own cache is not imitated.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -19,6 +20,7 @@ from harness.report import Skipped
 FS_IOC_SHUTDOWN = 0x8004587D
 NOLOGFLUSH = 2
 UNMOUNT_SECONDS = 20
+FILLER = "filler"
 
 
 def run(*command):
@@ -85,6 +87,22 @@ class Loopback:
             fcntl.ioctl(descriptor, FS_IOC_SHUTDOWN, struct.pack("I", NOLOGFLUSH))
         finally:
             os.close(descriptor)
+
+    def fill(self):
+        """Takes all the room that is left."""
+        with open(self.mount_point / FILLER, "ab") as file:
+            step = 1 << 30
+            while step >= 4096:
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC, error
+                    # What a failed call took stays taken, which is what is wanted.
+                    step //= 2
+
+    def free(self):
+        """Gives it back."""
+        os.unlink(self.mount_point / FILLER)
 
     def device_numbers(self):
         status = os.stat(self.device)
