@@ -6,6 +6,7 @@ import random
 import struct
 import threading
 import time
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
@@ -56,19 +57,20 @@ class Keyed:
             key, partition = b"%d" % (number % self.keys), number % self.partitions
             headers = [("number", NUMBER.pack(number))]
             try:
-                self.producer.produce(self.topic, value, key, partition, on_delivery=self.delivered, headers=headers)
+                # A delivery does not bring the headers back.
+                delivered = partial(self.delivered, number)
+                self.producer.produce(self.topic, value, key, partition, on_delivery=delivered, headers=headers)
             except BufferError:
                 self.producer.poll(0.05)
                 continue
             self.produced += 1
             self.producer.poll(0)
 
-    def delivered(self, error, message):
+    def delivered(self, number, error, message):
         if error is not None:
             self.errors.append(str(error))
             return
         place = message.partition(), message.key()
-        number, = NUMBER.unpack(dict(message.headers())["number"])
         self.newest[place] = max(number, self.newest.get(place, 0))
         self.acknowledged += 1
 
