@@ -104,6 +104,10 @@ class Loopback:
         """Gives it back."""
         os.unlink(self.mount_point / FILLER)
 
+    def free_bytes(self):
+        room = os.statvfs(self.mount_point)
+        return room.f_bavail * room.f_frsize
+
     def device_numbers(self):
         status = os.stat(self.device)
         return os.major(status.st_rdev), os.minor(status.st_rdev)
