@@ -101,7 +101,7 @@ impl Log {
             self.roots.push(Root { path: parent, offline: false, unreserved: false });
             self.roots.len() - 1
         });
-        let (slot, generation) = self.partitions.insert(Partition::new(at, dir, root, settings));
+        let (slot, generation) = self.partitions.insert(Partition::new(at, dir, root, settings.within(&self.config)));
         let log = LogRef { slot, generation };
         self.metrics.log_partitions.set(self.partitions.len() as u64);
         self.recover_queue.push_back(log);
@@ -111,6 +111,7 @@ impl Log {
 
     /// Changes a log's settings from the next append on.
     pub fn set_settings(&mut self, log: LogRef, settings: PartitionSettings) {
+        let settings = settings.within(&self.config);
         if let Some(partition) = self.partition_mut(log) {
             partition.settings = settings;
         }

@@ -26,6 +26,8 @@ pub struct LogConfig {
     pub producer_expiration_ms: u64,
     /// Producers remembered in one partition; beyond it the one that was silent for longest is forgotten.
     pub producers_max: usize,
+    /// No segment becomes larger, whatever its partition's settings say.
+    pub segment_bytes_max: u32,
 }
 
 impl Default for LogConfig {
@@ -35,6 +37,7 @@ impl Default for LogConfig {
             files_max: 512,
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             producers_max: 10_000,
+            segment_bytes_max: u32::MAX,
         }
     }
 }
@@ -44,6 +47,13 @@ impl Default for LogConfig {
 pub struct PartitionSettings {
     /// A segment is closed before it would pass this size (`segment.bytes`).
     pub segment_bytes: u32,
+}
+
+impl PartitionSettings {
+    /// Within a shard's bounds.
+    pub(crate) fn within(self, config: &LogConfig) -> PartitionSettings {
+        PartitionSettings { segment_bytes: self.segment_bytes.min(config.segment_bytes_max), ..self }
+    }
 }
 
 impl Default for PartitionSettings {

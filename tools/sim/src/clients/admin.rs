@@ -1,14 +1,16 @@
-//! The only client that creates and deletes topics, one request at a time: what was acknowledged stays so.
+//! The only client that creates, grows and deletes topics, one request at a time: what was acknowledged stays so.
 
 use model::{ErrorCode, Uuid};
 use wire::ApiKey;
-use wire::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
+use wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
 use wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 
 use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_retriable, spelled};
-use crate::oracle::TopicIndex;
+use crate::oracle::{Topic, TopicIndex};
 
 /// The client. Two connections, so that what one was told is asked of the other.
 #[derive(Debug)]
@@ -17,19 +19,31 @@ pub(crate) struct Admin {
     looks: Session,
     names: Vec<Name>,
     doing: Option<usize>,
-    /// How often each name had changed when the question left.
-    looking: Option<Vec<u32>>,
+    looking: Option<Look>,
     created_count: usize,
     next_ns: u64,
+    /// How many changes it makes beside its stable topics; without it as many as there is time for.
+    changes_left: Option<u32>,
+}
+
+/// A question, and how often what it is about had changed when it left.
+#[derive(Debug)]
+enum Look {
+    Metadata(Vec<u32>),
+    Configs { index: usize, change_count: u32 },
 }
 
 #[derive(Debug)]
 struct Name {
     text: String,
+    /// As many as it is to have; more than it has while it grows.
     partitions: usize,
     is_stable: bool,
+    log_append_time: bool,
     state: State,
     change_count: u32,
+    /// A growth was not answered, or failed: nobody knows whether it was done.
+    grew_unheard: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,30 +53,55 @@ enum State {
     /// Created, as the broker said; the id is not known yet.
     Nameless,
     Present(TopicIndex),
+    Growing(TopicIndex),
     Deleting(TopicIndex),
     /// A request was not answered: nobody knows, now or later.
     Lost,
 }
 
 impl Admin {
-    /// Creates this many topics first, never to be deleted.
-    pub(crate) fn new(stable_partitions: &[usize]) -> Admin {
-        let name = |(index, partitions): (usize, &usize)| Name {
-            text: format!("stable-{index}"),
-            partitions: *partitions,
-            is_stable: true,
-            state: State::Absent,
-            change_count: 0,
+    /// Creates topics with so many partitions first, never to be deleted.
+    pub(crate) fn new(stable: &[(usize, bool)]) -> Admin {
+        let name = |(index, (partitions, log_append_time)): (usize, &(usize, bool))| {
+            Name::new(format!("{STABLE}{index}"), *partitions, true, *log_append_time)
         };
         Admin {
             changes: Session::default(),
             looks: Session::default(),
-            names: stable_partitions.iter().enumerate().map(name).collect(),
+            names: stable.iter().enumerate().map(name).collect(),
             doing: None,
             looking: None,
             created_count: 0,
             next_ns: 0,
+            changes_left: None,
         }
+    }
+
+    /// Creates topics, makes so many changes and then only looks.
+    pub(crate) fn brief(stable: &[(usize, bool)], changes: u32) -> Admin {
+        Admin { changes_left: Some(changes), ..Admin::new(stable) }
+    }
+}
+
+impl Name {
+    fn new(text: String, partitions: usize, is_stable: bool, log_append_time: bool) -> Name {
+        Name {
+            text,
+            partitions,
+            is_stable,
+            log_append_time,
+            state: State::Absent,
+            change_count: 0,
+            grew_unheard: false,
+        }
+    }
+
+    fn topic(&self, id: Uuid) -> Topic {
+        Topic::new(&self.text, id, self.partitions, self.is_stable, self.log_append_time)
+    }
+
+    fn timestamp_type(&self) -> &'static str {
+        if self.log_append_time { "LogAppendTime" } else { "CreateTime" }
     }
 }
 
@@ -86,11 +125,15 @@ impl Actor for Admin {
         if stage.now_ns() < self.next_ns {
             return stage.at(self.next_ns);
         }
-        let eager = self.names.iter().any(|name| name.is_stable && !matches!(name.state, State::Present(_)));
+        let missing = |name: &Name| name.is_stable && !matches!(name.state, State::Present(_));
+        let eager = self.names.iter().any(missing) || self.changes_left.is_some_and(|left| left > 0);
         self.next_ns = if eager { stage.think(50, 500) } else { stage.think(1000, 60_000) };
         stage.at(self.next_ns);
         if self.looking.is_none() && self.looks.is_open(stage) {
-            self.look(stage);
+            match stage.rng.index(4) {
+                0 => self.describe(stage),
+                _ => self.look(stage),
+            }
         }
         if self.doing.is_none() && self.changes.is_open(stage) {
             self.change(stage);
@@ -108,7 +151,11 @@ impl Admin {
         if let Some(index) = self.names.iter().position(|name| name.is_stable && name.state == State::Absent) {
             return self.create(stage, index);
         }
-        if stage.winding_down {
+        if stage.winding_down || self.changes_left == Some(0) {
+            return;
+        }
+        self.changes_left = self.changes_left.map(|left| left - 1);
+        if stage.rng.chance(100) && self.grow(stage) {
             return;
         }
         let churned: Vec<usize> = (0..self.names.len()).filter(|index| !self.names[*index].is_stable).collect();
@@ -119,10 +166,11 @@ impl Admin {
             let index = absent.unwrap_or_else(|| {
                 let text = format!("churned-{}", self.created_count);
                 self.created_count += 1;
-                self.names.push(Name { text, partitions: 1, is_stable: false, state: State::Absent, change_count: 0 });
+                self.names.push(Name::new(text, 1, false, false));
                 self.names.len() - 1
             });
             self.names[index].partitions = stage.rng.range(1, 4) as usize;
+            self.names[index].log_append_time = stage.rng.chance(300);
             return self.create(stage, index);
         }
         let present = churned.into_iter().find(|index| matches!(self.names[*index].state, State::Present(_)));
@@ -140,11 +188,36 @@ impl Admin {
             name: name.text.clone().into(),
             num_partitions: name.partitions as i32,
             replication_factor: 1,
+            configs: vec![CreatableTopicConfig {
+                name: TIMESTAMP_TYPE.into(),
+                value: Some(name.timestamp_type().into()),
+            }],
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, validate_only: false };
         let version = stage.version(ApiKey::CreateTopics, 2);
         self.changes.send(stage, (ApiKey::CreateTopics, version), Some(0), |out| request.encode(out, version));
+    }
+
+    /// Gives a topic another partition, or tries again to.
+    fn grow(&mut self, stage: &mut Stage<'_>) -> bool {
+        let grows = |name: &&mut Name| matches!(name.state, State::Present(_)) && name.partitions < PARTITIONS_MAX;
+        let Some((index, name)) = self.names.iter_mut().enumerate().find(|(_, name)| grows(&name)) else {
+            return false;
+        };
+        let State::Present(topic) = name.state else { unreachable!("just looked") };
+        if stage.oracle.topics[topic].partitions.len() == name.partitions {
+            name.partitions += 1;
+        }
+        name.state = State::Growing(topic);
+        name.change_count += 1;
+        self.doing = Some(index);
+        let topic =
+            CreatePartitionsTopic { name: name.text.clone().into(), count: name.partitions as i32, assignments: None };
+        let request = CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000, validate_only: false };
+        let version = stage.version(ApiKey::CreatePartitions, 0);
+        self.changes.send(stage, (ApiKey::CreatePartitions, version), Some(0), |out| request.encode(out, version));
+        true
     }
 
     fn delete(&mut self, stage: &mut Stage<'_>, index: usize) {
@@ -171,14 +244,22 @@ impl Admin {
     fn take_change(&mut self, stage: &mut Stage<'_>, answer: &Answer) {
         let index = self.doing.take().expect("one at a time");
         let mut reader = wire::Reader::new(&answer.body);
-        let (code, id, partitions) = if answer.key == ApiKey::CreateTopics {
-            let response = CreateTopicsResponse::decode(&mut reader, answer.version).expect("a whole answer");
-            let [topic] = &response.topics[..] else { panic!("one topic was asked for") };
-            (topic.error_code, topic.topic_id, topic.num_partitions)
-        } else {
-            let response = DeleteTopicsResponse::decode(&mut reader, answer.version).expect("a whole answer");
-            let [topic] = &response.responses[..] else { panic!("one topic was asked for") };
-            (topic.error_code, topic.topic_id, -1)
+        let (code, id, partitions) = match answer.key {
+            ApiKey::CreateTopics => {
+                let response = CreateTopicsResponse::decode(&mut reader, answer.version).expect("a whole answer");
+                let [topic] = &response.topics[..] else { panic!("one topic was asked for") };
+                (topic.error_code, topic.topic_id, topic.num_partitions)
+            }
+            ApiKey::CreatePartitions => {
+                let response = CreatePartitionsResponse::decode(&mut reader, answer.version).expect("a whole answer");
+                let [topic] = &response.results[..] else { panic!("one topic was asked for") };
+                (topic.error_code, Uuid::ZERO, -1)
+            }
+            _ => {
+                let response = DeleteTopicsResponse::decode(&mut reader, answer.version).expect("a whole answer");
+                let [topic] = &response.responses[..] else { panic!("one topic was asked for") };
+                (topic.error_code, topic.topic_id, -1)
+            }
         };
         let name = &mut self.names[index];
         name.change_count += 1;
@@ -186,7 +267,18 @@ impl Admin {
         name.state = match name.state {
             State::Creating if code == 0 && !id.is_zero() => {
                 assert!(partitions < 0 || partitions as usize == name.partitions);
-                State::Present(stage.oracle.topic_created(&name.text, id, name.partitions, name.is_stable))
+                State::Present(stage.oracle.topic_created(name.topic(id)))
+            }
+            // The second time it may have been done the first time.
+            State::Growing(topic) if code == 0 || code == ErrorCode::InvalidPartitions.to_wire() => {
+                assert!(code == 0 || name.grew_unheard, "{} refused to grow: {}", name.text, spelled(code));
+                name.grew_unheard = false;
+                stage.oracle.partitions_created(topic, name.partitions);
+                State::Present(topic)
+            }
+            State::Growing(topic) if is_retriable(code) => {
+                name.grew_unheard = true;
+                State::Present(topic)
             }
             State::Creating if code == 0 || (exists && name.is_stable) => State::Nameless,
             State::Deleting(_) if code == 0 => State::Absent,
@@ -201,7 +293,14 @@ impl Admin {
         let Some(index) = self.doing.take() else { return };
         let name = &mut self.names[index];
         name.change_count += 1;
-        name.state = if name.is_stable { State::Absent } else { State::Lost };
+        name.state = match name.state {
+            State::Growing(topic) => {
+                name.grew_unheard = true;
+                State::Present(topic)
+            }
+            _ if name.is_stable => State::Absent,
+            _ => State::Lost,
+        };
     }
 
     fn look(&mut self, stage: &mut Stage<'_>) {
@@ -215,12 +314,51 @@ impl Admin {
         };
         let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
         self.looks.send(stage, (ApiKey::Metadata, version), Some(0), |out| request.encode(out, version));
-        self.looking = Some(self.names.iter().map(|name| name.change_count).collect());
+        self.looking = Some(Look::Metadata(self.names.iter().map(|name| name.change_count).collect()));
+    }
+
+    /// Asks for a topic's settings.
+    fn describe(&mut self, stage: &mut Stage<'_>) {
+        let index = stage.rng.index(self.names.len());
+        let name = &self.names[index];
+        let resource = DescribeConfigsResource {
+            resource_type: TOPIC,
+            resource_name: name.text.clone().into(),
+            configuration_keys: stage.rng.coin().then(|| vec![TIMESTAMP_TYPE.into()]),
+        };
+        let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+        let version = stage.version(ApiKey::DescribeConfigs, 1);
+        self.looking = Some(Look::Configs { index, change_count: name.change_count });
+        self.looks.send(stage, (ApiKey::DescribeConfigs, version), Some(0), |out| request.encode(out, version));
+    }
+
+    fn take_configs(&self, index: usize, answer: &Answer) {
+        let name = &self.names[index];
+        let mut reader = wire::Reader::new(&answer.body);
+        let response = DescribeConfigsResponse::decode(&mut reader, answer.version).expect("a whole answer");
+        let [result] = &response.results[..] else { panic!("one topic was asked for") };
+        let code = result.error_code;
+        match name.state {
+            State::Present(_) | State::Nameless => {
+                assert!(code == 0, "settings of {}: {}", name.text, spelled(code));
+                let told = result.configs.iter().find(|config| &*config.name == TIMESTAMP_TYPE);
+                let told = told.and_then(|config| config.value.as_deref());
+                assert!(told == Some(name.timestamp_type()), "{} has {TIMESTAMP_TYPE} {told:?}", name.text);
+            }
+            State::Absent if !name.is_stable => assert!(code != 0, "{} was deleted and has settings", name.text),
+            _ => (),
+        }
     }
 
     /// What was so when the question left, and still is, must be what the answer says.
     fn take_look(&mut self, stage: &mut Stage<'_>, answer: &Answer) {
-        let before = self.looking.take().expect("one at a time");
+        let before = match self.looking.take().expect("one at a time") {
+            Look::Metadata(before) => before,
+            Look::Configs { index, change_count } if change_count == self.names[index].change_count => {
+                return self.take_configs(index, answer);
+            }
+            Look::Configs { .. } => return,
+        };
         let mut reader = wire::Reader::new(&answer.body);
         let response = MetadataResponse::decode(&mut reader, answer.version).expect("a whole answer");
         for (name, before) in self.names.iter_mut().zip(before) {
@@ -234,14 +372,15 @@ impl Admin {
                     let known = &stage.oracle.topics[topic];
                     assert!(told.error_code == 0, "metadata of {}: {}", name.text, spelled(told.error_code));
                     assert!(told.topic_id == known.id, "{} has another id now", name.text);
-                    assert!(told.partitions.len() == known.partitions.len(), "{} has other partitions", name.text);
+                    let count = told.partitions.len();
+                    let grew = name.grew_unheard && count == name.partitions;
+                    assert!(grew || count == known.partitions.len(), "{} has other partitions", name.text);
                 }
                 (State::Present(_), None) => panic!("{} was created and is not there", name.text),
                 (State::Absent, Some(_)) if !name.is_stable => panic!("{} was deleted and is there", name.text),
                 (State::Nameless, Some(told)) => {
                     assert!(told.partitions.len() == name.partitions, "{} has other partitions", name.text);
-                    let (id, count) = (told.topic_id, name.partitions);
-                    name.state = State::Present(stage.oracle.topic_created(&name.text, id, count, name.is_stable));
+                    name.state = State::Present(stage.oracle.topic_created(name.topic(told.topic_id)));
                 }
                 (State::Nameless, None) => panic!("{} was created and is not there", name.text),
                 _ => (),
@@ -250,4 +389,10 @@ impl Admin {
     }
 }
 
+/// What the names of topics that are never deleted begin with.
+pub(crate) const STABLE: &str = "stable-";
 const CHURNED_MAX: usize = 3;
+const PARTITIONS_MAX: usize = 10;
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+/// The kind of resource.
+const TOPIC: i8 = 2;

@@ -8,7 +8,7 @@ mod plain;
 mod session;
 mod verifier;
 
-pub(crate) use admin::Admin;
+pub(crate) use admin::{Admin, STABLE};
 pub(crate) use consumer::Consumer;
 pub(crate) use hostile::Hostile;
 pub(crate) use idempotent::Idempotent;

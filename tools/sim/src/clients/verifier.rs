@@ -1,5 +1,6 @@
 //! Reads everything back when the run is quiet, and holds it against all that was ever told.
 
+use model::ErrorCode;
 use wire::ApiKey;
 use wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 
@@ -14,13 +15,18 @@ pub(crate) struct Verifier {
     session: Session,
     left: Vec<(TopicIndex, u32)>,
     offset: u64,
+    /// How often in a row it was refused.
+    tries: u32,
     next_ns: u64,
 }
+
+/// Refusals that may pass.
+const TRIES_MAX: u32 = 100;
 
 impl Verifier {
     /// Of these partitions.
     pub(crate) fn new(partitions: Vec<(TopicIndex, u32)>) -> Verifier {
-        Verifier { session: Session::default(), left: partitions, offset: 0, next_ns: 0 }
+        Verifier { session: Session::default(), left: partitions, offset: 0, tries: 0, next_ns: 0 }
     }
 }
 
@@ -70,19 +76,50 @@ impl Verifier {
         assert!(response.error_code == 0, "the last read: {}", spelled(response.error_code));
         let [answered] = &response.responses[..] else { panic!("one topic was asked for") };
         let [data] = &answered.partitions[..] else { panic!("one partition was asked for") };
+        if data.error_code == ErrorCode::CorruptMessage.to_wire()
+            && let Some(past) = stage.oracle.past_rot(topic, partition, self.offset)
+        {
+            self.offset = past;
+            return;
+        }
         if is_retriable(data.error_code) {
             self.next_ns = stage.now_ns() + 5_000_000;
+            self.tries += 1;
+            if self.tries > TRIES_MAX && stage.oracle.is_rotten(topic, partition) {
+                // Offline for good: nothing of it is given to anybody.
+                self.next_partition();
+            }
+            return;
+        }
+        let gone = stage.oracle.may_be_gone(topic, partition, self.offset);
+        if data.error_code == ErrorCode::OffsetOutOfRange.to_wire() && gone {
+            // The start is in the answer.
+            let start = u64::try_from(data.log_start_offset).expect("a start");
+            let least = stage.oracle.known_start(topic, partition);
+            stage.oracle.started(topic, partition, start, least);
+            assert!(
+                start > self.offset,
+                "the last read of {topic}-{partition}: @{} of {start} is out of range",
+                self.offset
+            );
+            self.offset = start;
             return;
         }
         assert!(data.error_code == 0, "the last read of {topic}-{partition}: {}", spelled(data.error_code));
+        self.tries = 0;
         let end = u64::try_from(data.high_watermark).expect("a high watermark");
         let next = read_batches(stage, topic, partition, self.offset, data.records.unwrap_or_default());
         assert!(next > self.offset || next == end, "the last read of {topic}-{partition} stands at {next} of {end}");
         self.offset = next;
         if next == end {
             stage.oracle.whole(topic, partition, end);
-            self.left.pop();
-            self.offset = 0;
+            self.next_partition();
         }
+    }
+
+    fn next_partition(&mut self) {
+        self.left.pop();
+        self.offset = 0;
+        self.tries = 0;
     }
 }

@@ -1,0 +1,68 @@
+//! What may be missing: records that somebody asked to be deleted, and what has rotted.
+
+use super::{Oracle, Partition, TopicIndex};
+use crate::disk::RottenOffsets;
+
+impl Oracle {
+    /// Somebody asks that everything before an offset goes: from now on it may.
+    pub(crate) fn delete_asked(&mut self, topic: TopicIndex, partition: u32, to: u64) {
+        let known = &mut self.topics[topic].partitions[partition as usize];
+        known.deletable = known.deletable.max(to);
+    }
+
+    /// The start that a partition has at least.
+    pub(crate) fn known_start(&self, topic: TopicIndex, partition: u32) -> u64 {
+        self.topics[topic].partitions[partition as usize].start
+    }
+
+    /// Whether an offset may lie before the start.
+    pub(crate) fn may_be_gone(&self, topic: TopicIndex, partition: u32, offset: u64) -> bool {
+        offset < self.topics[topic].partitions[partition as usize].deletable
+    }
+
+    /// The broker told a partition's start; `least` is what was known of it when it was asked.
+    pub(crate) fn started(&mut self, topic: TopicIndex, partition: u32, start: u64, least: u64) {
+        let known = &mut self.topics[topic].partitions[partition as usize];
+        assert!(start >= least, "oracle: {topic}-{partition} starts at {start}, what is before {least} came back");
+        assert!(
+            start <= known.deletable,
+            "oracle: {topic}-{partition} starts at {start}, deleted was up to {}",
+            known.deletable
+        );
+        known.start = known.start.max(start);
+    }
+
+    /// A batch has rotted on the disk.
+    pub(crate) fn rotten(&mut self, offsets: RottenOffsets) {
+        let place = self.topics.iter().enumerate().find_map(|(index, topic)| {
+            let partition = offsets.directory.strip_prefix(topic.name.as_str())?.strip_prefix('-')?.parse().ok()?;
+            topic.is_alive.then_some((index, partition))
+        });
+        // A topic that nobody was told of holds nothing that anybody was told of.
+        let known =
+            place.and_then(|(topic, partition): (usize, usize)| self.topics[topic].partitions.get_mut(partition));
+        if let Some(known) = known {
+            known.rotten.push(offsets);
+        }
+    }
+
+    /// Whether anything of a partition has rotted.
+    pub(crate) fn is_rotten(&self, topic: TopicIndex, partition: u32) -> bool {
+        !self.topics[topic].partitions[partition as usize].rotten.is_empty()
+    }
+
+    /// Where to go on after bytes that were refused or are bad, if rot excuses that at this offset: behind the batch,
+    /// or, before or behind it, behind its segment.
+    pub(crate) fn past_rot(&self, topic: TopicIndex, partition: u32, offset: u64) -> Option<u64> {
+        let rotten = &self.topics[topic].partitions[partition as usize].rotten;
+        let within = rotten.iter().find(|rotten| rotten.batch.contains(&offset)).map(|rotten| rotten.batch.end);
+        within.or_else(|| Some(rotten.iter().find(|rotten| rotten.segment.contains(&offset))?.segment.end))
+    }
+}
+
+impl Partition {
+    /// Whether rot may have hidden a record from everybody.
+    pub(super) fn rots_at(&self, offset: u64) -> bool {
+        self.rotten.iter().any(|rotten| rotten.segment.contains(&offset))
+    }
+}

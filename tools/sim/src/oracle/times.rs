@@ -1,0 +1,32 @@
+//! Lookups by time: the first record at or after it, among all that was told.
+
+use super::{Oracle, TopicIndex};
+
+impl Oracle {
+    /// Whether a record at or after a time is known to stand in a partition, that no rot hides.
+    pub(crate) fn knows_at_or_after(&self, topic: TopicIndex, partition: u32, asked: i64) -> bool {
+        let known = &self.topics[topic].partitions[partition as usize];
+        let late = |told: &&Option<super::Told>| told.and_then(|told| told.timestamp).is_some_and(|time| time >= asked);
+        known.told.iter().skip(known.deletable as usize).any(|told| late(&told))
+    }
+
+    /// A lookup by time has found a record.
+    pub(crate) fn found(&self, topic: TopicIndex, partition: u32, asked: i64, offset: u64, timestamp: i64) {
+        let place = format_args!("{topic}-{partition} @{offset}");
+        assert!(timestamp >= asked, "oracle: asked for {asked}, found {timestamp} at {place}");
+        let known = &self.topics[topic].partitions[partition as usize];
+        let before = (known.deletable..offset).zip(known.told.iter().skip(known.deletable as usize));
+        for (earlier, told) in before {
+            let late = told.and_then(|told| told.timestamp).is_some_and(|time| time >= asked);
+            assert!(!late, "oracle: asked for {asked}, found {place}, the record @{earlier} was passed over");
+        }
+        let stands = known.told.get(offset as usize).copied().flatten().and_then(|told| told.timestamp);
+        assert!(stands.is_none_or(|stands| stands == timestamp), "oracle: {place} has {stands:?}, found {timestamp}");
+    }
+
+    /// As [`Oracle::found`], and again at the end, when all is known.
+    pub(crate) fn claimed(&mut self, topic: TopicIndex, partition: u32, asked: i64, offset: u64, timestamp: i64) {
+        self.found(topic, partition, asked, offset, timestamp);
+        self.topics[topic].partitions[partition as usize].claims.push((asked, offset, timestamp));
+    }
+}
