@@ -30,12 +30,12 @@ impl World {
     pub(crate) fn finish_disk(&mut self, id: u64, flight: Flight) {
         let verdict = if flight.fails { Verdict::BadDevice } else { self.verdict(&flight.op) };
         let name = crate::describe::numbers(&flight.op);
-        let what = flight.op.kind();
+        let what = self.trace.is_printing().then(|| crate::describe::op(&flight.op));
         let mut rng = self.rng.fork();
         let done = self.disk.finish(id, flight.op, verdict, &mut rng);
         let number = crate::describe::done_number(&done);
         self.note(Who::Shard(flight.shard), "done", [name[0], name[1], number], || {
-            format!("{what:?} f{} {}", name[1], crate::describe::done(&done))
+            format!("{}: {}", what.unwrap_or_default(), crate::describe::done(&done))
         });
         self.answer(flight.shard, flight.token, done);
         if let Some(tag) = flight.then {

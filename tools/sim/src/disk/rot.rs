@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use record::Header;
+use record::{HEADER_BYTES, Header};
 
 use super::Disk;
 use super::class::FileClass;
@@ -70,7 +70,9 @@ impl Disk {
                 let segment = batches[0].offsets.start..batches[batches.len() - 1].offsets.end;
                 let batch = batches.swap_remove(rng.index(batches.len()));
                 let directory = path.parent()?.file_name()?.to_str()?.to_owned();
-                let at = rng.below(batch.size - UNCOVERED_BYTES);
+                // Headers are what a broker believes without looking further.
+                let most = if rng.coin() { batch.size } else { HEADER_BYTES as u64 };
+                let at = rng.below(most - UNCOVERED_BYTES);
                 // The length is not covered either, but a wrong one shows.
                 let at = if at < LENGTH_BYTES { LENGTH_AT + at } else { at + UNCOVERED_BYTES };
                 (batch.position + at, Some(RottenOffsets { directory, batch: batch.offsets, segment }))
