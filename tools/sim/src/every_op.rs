@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::clients::{Actor, Admin, Consumer, Idempotent};
 use crate::faults::Faults;
+use crate::oracle::Rules;
 use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::run::{KILL, Report, STOP, TRAP_CUT, TRAP_KILL, go};
@@ -69,8 +70,9 @@ pub fn every_op(script: Script, at: Option<(u64, EveryOp)>, trace: Trace) -> (Re
         };
         Trap { boots: 1, bait: Bait::Any, skip, snap, tag }
     });
+    let stamped = Rules { log_append_time: true, ..Rules::default() };
     let people: Vec<Box<dyn Actor>> = vec![
-        Box::new(Admin::brief(&[(2, false), (1, true)], CHANGES)),
+        Box::new(Admin::brief(&[(2, Rules::default()), (1, stamped)], CHANGES)),
         Box::new(Idempotent::brief(BATCHES)),
         Box::new(Consumer::default()),
     ];

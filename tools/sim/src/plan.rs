@@ -2,6 +2,7 @@
 
 use crate::clients::{Actor, Admin, Consumer, Hostile, Idempotent, Plain};
 use crate::faults::Faults;
+use crate::oracle::Rules;
 use crate::rng::Rng;
 use crate::run::{JUMP, KILL, POWER_CUT, ROT, STOP, TRAP_CUT, TRAP_KILL};
 use crate::traps::Trap;
@@ -57,12 +58,16 @@ impl Plan {
 }
 
 fn people(rng: &mut Rng) -> Vec<Box<dyn Actor>> {
-    let stable: Vec<(usize, bool)> =
-        (0..rng.range(1, 3)).map(|_| (rng.range(1, 8) as usize, rng.chance(250))).collect();
+    let stable: Vec<(usize, Rules)> = (0..rng.range(1, 3)).map(|_| (rng.range(1, 8) as usize, rules(rng))).collect();
     let mut people: Vec<Box<dyn Actor>> = vec![Box::new(Admin::new(&stable))];
     people.extend((0..rng.range(1, 3)).map(|_| Box::new(Idempotent::default()) as Box<dyn Actor>));
     people.extend((0..rng.range(0, 2)).map(|_| Box::new(Plain::default()) as Box<dyn Actor>));
     people.extend((0..rng.range(1, 3)).map(|_| Box::new(Consumer::default()) as Box<dyn Actor>));
     people.extend((0..rng.range(0, 2)).map(|_| Box::new(Hostile::default()) as Box<dyn Actor>));
     people
+}
+
+/// What holds for a topic.
+fn rules(rng: &mut Rng) -> Rules {
+    Rules { log_append_time: rng.chance(250), ..Rules::default() }
 }

@@ -75,13 +75,14 @@ pub fn run(seed: u64, trace: Trace) -> Report {
 pub(crate) fn go(plan: Plan, trace: Trace) -> (Report, u64) {
     let Plan { mut rng, span_ns, faults, timers, people, directories, shards, segment_bytes, last_power_cut } = plan;
     let (clean, disk_refuses, rots) = (faults.is_clean(), faults.disk_refuses(), faults.rots.clone());
+    let wall_jumps = faults.wall_jump_ms_max > 0;
     let world = Rc::new(RefCell::new(World::new(rng.bits(), faults, trace)));
     DIRECTORIES[..directories].iter().for_each(|path| world.borrow_mut().found_directory(path));
     let mut run = Run {
         world,
         rng,
         broker: None,
-        oracle: Oracle::default(),
+        oracle: Oracle::new(wall_jumps),
         clients: Vec::new(),
         phase: Phase::Working,
         starts: 0,
@@ -178,6 +179,7 @@ impl Run {
         let mut world = self.world.borrow_mut();
         let client = &mut self.clients[index];
         let now_ns = world.now_ns();
+        self.oracle.clock(world.wall_ms());
         if client.alarm_ns.is_some_and(|alarm_ns| alarm_ns <= now_ns) {
             client.alarm_ns = None;
         }

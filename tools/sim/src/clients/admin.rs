@@ -10,7 +10,7 @@ use wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 
 use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_retriable, spelled};
-use crate::oracle::{Topic, TopicIndex};
+use crate::oracle::{Rules, Topic, TopicIndex};
 
 /// The client. Two connections, so that what one was told is asked of the other.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Name {
     /// As many as it is to have; more than it has while it grows.
     partitions: usize,
     is_stable: bool,
-    log_append_time: bool,
+    rules: Rules,
     state: State,
     change_count: u32,
     /// A growth was not answered, or failed: nobody knows whether it was done.
@@ -61,9 +61,9 @@ enum State {
 
 impl Admin {
     /// Creates topics with so many partitions first, never to be deleted.
-    pub(crate) fn new(stable: &[(usize, bool)]) -> Admin {
-        let name = |(index, (partitions, log_append_time)): (usize, &(usize, bool))| {
-            Name::new(format!("{STABLE}{index}"), *partitions, true, *log_append_time)
+    pub(crate) fn new(stable: &[(usize, Rules)]) -> Admin {
+        let name = |(index, (partitions, rules)): (usize, &(usize, Rules))| {
+            Name::new(format!("{STABLE}{index}"), *partitions, true, *rules)
         };
         Admin {
             changes: Session::default(),
@@ -78,30 +78,34 @@ impl Admin {
     }
 
     /// Creates topics, makes so many changes and then only looks.
-    pub(crate) fn brief(stable: &[(usize, bool)], changes: u32) -> Admin {
+    pub(crate) fn brief(stable: &[(usize, Rules)], changes: u32) -> Admin {
         Admin { changes_left: Some(changes), ..Admin::new(stable) }
     }
 }
 
 impl Name {
-    fn new(text: String, partitions: usize, is_stable: bool, log_append_time: bool) -> Name {
-        Name {
-            text,
-            partitions,
-            is_stable,
-            log_append_time,
-            state: State::Absent,
-            change_count: 0,
-            grew_unheard: false,
-        }
+    fn new(text: String, partitions: usize, is_stable: bool, rules: Rules) -> Name {
+        Name { text, partitions, is_stable, rules, state: State::Absent, change_count: 0, grew_unheard: false }
     }
 
     fn topic(&self, id: Uuid) -> Topic {
-        Topic::new(&self.text, id, self.partitions, self.is_stable, self.log_append_time)
+        Topic::new(&self.text, id, self.partitions, self.is_stable, self.rules)
     }
 
-    fn timestamp_type(&self) -> &'static str {
-        if self.log_append_time { "LogAppendTime" } else { "CreateTime" }
+    /// The settings that make its rules.
+    fn configs(&self) -> Vec<(&'static str, String)> {
+        let Rules { log_append_time, compacts, retention_ms, retention_bytes } = self.rules;
+        let timestamp_type = if log_append_time { "LogAppendTime" } else { "CreateTime" };
+        let mut configs = vec![("message.timestamp.type", timestamp_type.to_owned())];
+        if compacts {
+            configs.push(("cleanup.policy", "compact".to_owned()));
+            configs.push(("min.cleanable.dirty.ratio", "0.1".to_owned()));
+            // A tombstone goes with the next pass.
+            configs.push(("delete.retention.ms", "0".to_owned()));
+        }
+        configs.extend(retention_ms.map(|value| ("retention.ms", value.to_string())));
+        configs.extend(retention_bytes.map(|value| ("retention.bytes", value.to_string())));
+        configs
     }
 }
 
@@ -166,11 +170,11 @@ impl Admin {
             let index = absent.unwrap_or_else(|| {
                 let text = format!("churned-{}", self.created_count);
                 self.created_count += 1;
-                self.names.push(Name::new(text, 1, false, false));
+                self.names.push(Name::new(text, 1, false, Rules::default()));
                 self.names.len() - 1
             });
             self.names[index].partitions = stage.rng.range(1, 4) as usize;
-            self.names[index].log_append_time = stage.rng.chance(300);
+            self.names[index].rules.log_append_time = stage.rng.chance(300);
             return self.create(stage, index);
         }
         let present = churned.into_iter().find(|index| matches!(self.names[*index].state, State::Present(_)));
@@ -184,14 +188,15 @@ impl Admin {
         name.state = State::Creating;
         name.change_count += 1;
         self.doing = Some(index);
+        let configs = name
+            .configs()
+            .into_iter()
+            .map(|(name, value)| CreatableTopicConfig { name: name.into(), value: Some(value.into()) });
         let topic = CreatableTopic {
             name: name.text.clone().into(),
             num_partitions: name.partitions as i32,
             replication_factor: 1,
-            configs: vec![CreatableTopicConfig {
-                name: TIMESTAMP_TYPE.into(),
-                value: Some(name.timestamp_type().into()),
-            }],
+            configs: configs.collect(),
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, validate_only: false };
@@ -321,10 +326,11 @@ impl Admin {
     fn describe(&mut self, stage: &mut Stage<'_>) {
         let index = stage.rng.index(self.names.len());
         let name = &self.names[index];
+        let keys = name.configs().into_iter().map(|(name, _)| name.into());
         let resource = DescribeConfigsResource {
             resource_type: TOPIC,
             resource_name: name.text.clone().into(),
-            configuration_keys: stage.rng.coin().then(|| vec![TIMESTAMP_TYPE.into()]),
+            configuration_keys: stage.rng.coin().then(|| keys.collect()),
         };
         let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
         let version = stage.version(ApiKey::DescribeConfigs, 1);
@@ -341,9 +347,11 @@ impl Admin {
         match name.state {
             State::Present(_) | State::Nameless => {
                 assert!(code == 0, "settings of {}: {}", name.text, spelled(code));
-                let told = result.configs.iter().find(|config| &*config.name == TIMESTAMP_TYPE);
-                let told = told.and_then(|config| config.value.as_deref());
-                assert!(told == Some(name.timestamp_type()), "{} has {TIMESTAMP_TYPE} {told:?}", name.text);
+                for (key, value) in name.configs() {
+                    let told = result.configs.iter().find(|config| &*config.name == key);
+                    let told = told.and_then(|config| config.value.as_deref());
+                    assert!(told == Some(&value), "{} has {key} {told:?}", name.text);
+                }
             }
             State::Absent if !name.is_stable => assert!(code != 0, "{} was deleted and has settings", name.text),
             _ => (),
@@ -393,6 +401,5 @@ impl Admin {
 pub(crate) const STABLE: &str = "stable-";
 const CHURNED_MAX: usize = 3;
 const PARTITIONS_MAX: usize = 10;
-const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 /// The kind of resource.
 const TOPIC: i8 = 2;

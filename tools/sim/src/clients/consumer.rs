@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::ErrorCode;
-use record::{Batches, Records};
+use record::{Batches, Header, Records};
 use wire::ApiKey;
 use wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
@@ -305,26 +305,34 @@ impl Place {
 /// Tells the oracle of every record from `from` on; answers the offset after the last, or behind what has rotted.
 pub(super) fn read_batches(stage: &mut Stage<'_>, topic: TopicIndex, partition: u32, from: u64, bytes: &[u8]) -> u64 {
     let mut next = from;
+    // Compaction leaves gaps.
+    let gaps = stage.oracle.topics[topic].rules.compacts;
     for batch in Batches::new(bytes) {
-        let records = batch.and_then(|batch| Ok((batch.header().base_offset.get(), Records::read(batch, 1 << 24)?)));
+        let records = batch.and_then(|batch| Ok((*batch.header(), Records::read(batch, 1 << 24)?)));
         // The first batch may begin before what was asked for; none may leave a gap.
-        let fits = |first: u64| first == next || (first < from && next == from);
-        let (first, records) = match (records, stage.oracle.past_rot(topic, partition, next)) {
-            (Ok((first, records)), None) => (first, records),
-            (Ok((first, records)), Some(_)) if fits(first) => (first, records),
+        let fits = |header: &Header| {
+            let first = header.base_offset.get();
+            first == next || (first < from && next == from) || (gaps && first > next)
+        };
+        let (header, records) = match (records, stage.oracle.past_rot(topic, partition, next)) {
+            (Ok((header, records)), None) => (header, records),
+            (Ok((header, records)), Some(_)) if fits(&header) => (header, records),
             // Bad bytes that the checksum tells are as good as a refusal.
             (Ok(_) | Err(_), Some(past)) => return past,
             (Err(error), None) => panic!("{topic}-{partition} @{next}: {error:?}"),
         };
-        assert!(fits(first), "{topic}-{partition}: batch @{first} where {next}");
+        assert!(fits(&header), "{topic}-{partition}: batch @{} where {next}", header.base_offset.get());
         for record in records.iter() {
             let record = record.expect("a good record");
-            if record.offset.get() >= from {
-                assert!(record.offset.get() == next, "{topic}-{partition}: a gap before {next}");
-                stage.oracle.seen(topic, partition, next, record.timestamp.0, record.value);
-                next += 1;
+            let offset = record.offset.get();
+            if offset >= from {
+                assert!(offset == next || (gaps && offset > next), "{topic}-{partition}: a gap before {next}");
+                stage.oracle.seen(topic, partition, &record);
+                next = offset + 1;
             }
         }
+        assert!(gaps || next == header.next_offset().get().max(from), "{topic}-{partition}: a gap before {next}");
+        next = next.max(header.next_offset().get());
     }
     if next == from && !bytes.is_empty() {
         // A wrong length makes a batch that is not whole.
@@ -337,4 +345,4 @@ pub(super) fn read_batches(stage: &mut Stage<'_>, topic: TopicIndex, partition: 
 pub(super) const TIMES_BACK_MS: u64 = 20_000;
 
 const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
+pub(super) const EARLIEST: i64 = -2;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use model::{ErrorCode, ProducerEpoch, ProducerId, Timestamp};
-use record::{BatchBuilder, Codec, Producer};
+use record::{BatchBuilder, Codec, Producer, RecordHeader};
 use wire::ApiKey;
 use wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use wire::produce::{
@@ -15,7 +15,7 @@ use wire::produce::{
 use super::consumer::TIMES_BACK_MS;
 use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_retriable, spelled};
-use crate::oracle::{RecordId, TopicIndex};
+use crate::oracle::{ID_HEADER, KEYS, New, RecordId, TopicIndex};
 
 /// The producer.
 #[derive(Debug, Default)]
@@ -290,14 +290,27 @@ pub(super) fn batch(
         builder = builder.producer(producer);
     }
     let now_ms = stage.world.wall_ms();
+    let compacts = stage.oracle.topics[topic].rules.compacts;
     let mut first = None;
     for _ in 0..count {
-        let value_bytes = stage.rng.spread(8, 1500) as usize;
         let back_ms = if stage.rng.coin() { 0 } else { stage.rng.below(TIMES_BACK_MS) };
-        let timestamp = Timestamp(now_ms - back_ms as i64);
-        let id = stage.oracle.sending(topic, partition, stage.me, idempotent, value_bytes, timestamp.0);
+        let new = New {
+            topic,
+            partition,
+            producer: stage.me,
+            idempotent,
+            value_bytes: stage.rng.spread(8, 1500) as usize,
+            timestamp: now_ms - back_ms as i64,
+            key: compacts.then(|| stage.rng.below(u64::from(KEYS)) as u8),
+            is_tombstone: compacts && stage.rng.chance(150),
+        };
+        let id = stage.oracle.sending(new);
         first = first.or(Some(id));
-        builder.append(timestamp, None, Some(&stage.oracle.value(id)), &[]);
+        let content = stage.oracle.content(id);
+        let key = content.key.as_ref().map(|key| &key[..]);
+        let named = [RecordHeader { key: ID_HEADER, value: Some(&content.id) }];
+        let headers = if new.is_tombstone { &named[..] } else { &[] };
+        builder.append(Timestamp(new.timestamp), key, content.value.as_deref(), headers);
     }
     let first = first.expect("at least one record");
     (first..first + count, builder.build())

@@ -3,19 +3,24 @@
 //!
 //! Owns the history as clients saw it. Never looks into the broker. A violation is a panic: the run reports its seed.
 
+mod cleaning;
+mod content;
 mod removal;
 mod times;
 
 use std::collections::BTreeSet;
 
 use model::Uuid;
+use record::Record;
 
+pub(crate) use self::cleaning::{KEYS, Rules};
+pub(crate) use self::content::{ID_HEADER, New};
 use crate::disk::RottenOffsets;
 
 /// A topic in one of its lives, by number.
 pub(crate) type TopicIndex = usize;
 
-/// A record, by number: the first eight bytes of its value.
+/// A record, by number: the first eight bytes of its value, or a header of a tombstone.
 pub(crate) type RecordId = u64;
 
 #[derive(Debug, Default)]
@@ -23,6 +28,10 @@ pub(crate) struct Oracle {
     pub(crate) topics: Vec<Topic>,
     records: Vec<Sent>,
     producer_ids: BTreeSet<i64>,
+    /// The latest that the wall clock has shown.
+    wall_max_ms: i64,
+    /// It jumps in this run.
+    wall_jumps: bool,
     /// Acknowledged records, all partitions together: for the report.
     pub(crate) acked_count: u64,
     /// Records that some consumer saw.
@@ -37,8 +46,7 @@ pub(crate) struct Topic {
     pub(crate) is_stable: bool,
     /// Neither deleted nor about to be.
     pub(crate) is_alive: bool,
-    /// Records get the time of their append.
-    pub(crate) log_append_time: bool,
+    pub(crate) rules: Rules,
     pub(crate) partitions: Vec<Partition>,
 }
 
@@ -54,6 +62,8 @@ pub(crate) struct Partition {
     rotten: Vec<RottenOffsets>,
     /// What lookups by time said of records that nobody else had told of yet: time asked for, offset, time.
     claims: Vec<(i64, u64, i64)>,
+    /// Offsets that were seen since the last read began.
+    pass: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,25 +75,24 @@ struct Told {
 
 #[derive(Debug)]
 struct Sent {
-    topic: TopicIndex,
-    partition: u32,
-    producer: usize,
-    idempotent: bool,
-    value_bytes: usize,
-    timestamp: i64,
+    new: New,
     offset: Option<u64>,
     /// It was sent in a damaged batch: it must stand nowhere.
     damaged: bool,
 }
 
 impl Topic {
-    pub(crate) fn new(name: &str, id: Uuid, partitions: usize, is_stable: bool, log_append_time: bool) -> Topic {
+    pub(crate) fn new(name: &str, id: Uuid, partitions: usize, is_stable: bool, rules: Rules) -> Topic {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        Topic { name: name.to_owned(), id, is_stable, is_alive: true, log_append_time, partitions }
+        Topic { name: name.to_owned(), id, is_stable, is_alive: true, rules, partitions }
     }
 }
 
 impl Oracle {
+    pub(crate) fn new(wall_jumps: bool) -> Oracle {
+        Oracle { wall_jumps, ..Oracle::default() }
+    }
+
     /// A topic that was acknowledged.
     pub(crate) fn topic_created(&mut self, topic: Topic) -> TopicIndex {
         let id = topic.id;
@@ -105,31 +114,15 @@ impl Oracle {
     }
 
     /// A new record on its way to a partition; answers its number.
-    pub(crate) fn sending(
-        &mut self,
-        topic: TopicIndex,
-        partition: u32,
-        producer: usize,
-        idempotent: bool,
-        value_bytes: usize,
-        timestamp: i64,
-    ) -> RecordId {
-        assert!(value_bytes >= 8);
-        let (offset, damaged) = (None, false);
-        self.records.push(Sent { topic, partition, producer, idempotent, value_bytes, timestamp, offset, damaged });
+    pub(crate) fn sending(&mut self, new: New) -> RecordId {
+        assert!(new.value_bytes >= 8);
+        self.records.push(Sent { new, offset: None, damaged: false });
         self.records.len() as RecordId - 1
     }
 
     /// The batch of these records is damaged on its way.
     pub(crate) fn damaged(&mut self, ids: std::ops::Range<RecordId>) {
         ids.for_each(|id| self.records[id as usize].damaged = true);
-    }
-
-    /// A record's value: its number, then filler that follows from it.
-    pub(crate) fn value(&self, record: RecordId) -> Vec<u8> {
-        let mut value = record.to_le_bytes().to_vec();
-        value.resize(self.records[record as usize].value_bytes, record as u8);
-        value
     }
 
     /// The broker has acknowledged a batch, and said which time it gave it, if it did.
@@ -141,34 +134,23 @@ impl Oracle {
         append_time: i64,
         ids: std::ops::Range<RecordId>,
     ) {
-        let own_time = !self.topics[topic].log_append_time;
+        let own_time = !self.topics[topic].rules.log_append_time;
         assert!(append_time == -1 || !own_time, "oracle: {topic}-{partition} keeps its producers' times");
         let base = u64::try_from(base_offset).unwrap_or_else(|_| panic!("oracle: acknowledged at {base_offset}"));
         self.acked_count += ids.end - ids.start;
         for (offset, id) in (base..).zip(ids) {
-            let timestamp = if own_time { self.records[id as usize].timestamp } else { append_time };
+            let timestamp = if own_time { self.records[id as usize].new.timestamp } else { append_time };
             self.tell(topic, partition, offset, id, (timestamp >= 0).then_some(timestamp), "acknowledged");
         }
     }
 
     /// A consumer has seen a record.
-    pub(crate) fn seen(
-        &mut self,
-        topic: TopicIndex,
-        partition: u32,
-        offset: u64,
-        timestamp: i64,
-        value: Option<&[u8]>,
-    ) {
-        let value = value.unwrap_or_else(|| panic!("oracle: null value at {topic}-{partition} @{offset}"));
-        let id = value.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
-        assert!((id as usize) < self.records.len(), "oracle: a record nobody sent at {topic}-{partition} @{offset}");
-        assert!(value == self.value(id), "oracle: altered bytes at {topic}-{partition} @{offset}");
+    pub(crate) fn seen(&mut self, topic: TopicIndex, partition: u32, record: &Record<'_>) {
+        let id = self.recognize(topic, partition, record);
+        let offset = record.offset.get();
         self.seen_count += 1;
-        let sent = self.records[id as usize].timestamp;
-        let own_time = !self.topics[topic].log_append_time;
-        assert!(timestamp == sent || !own_time, "oracle: {timestamp} at {topic}-{partition} @{offset}, sent at {sent}");
-        self.tell(topic, partition, offset, id, Some(timestamp), "seen");
+        self.tell(topic, partition, offset, id, Some(record.timestamp.0), "seen");
+        self.topics[topic].partitions[partition as usize].pass.push(offset);
     }
 
     /// The least end that a partition can have by what was told.
@@ -179,17 +161,20 @@ impl Oracle {
     /// Holds a partition, read as a whole from its start on, against all that was told about it.
     pub(crate) fn whole(&self, topic: TopicIndex, partition: u32, end: u64) {
         let known = &self.topics[topic].partitions[partition as usize];
-        let told = &known.told;
-        assert!(told.len() as u64 == end, "oracle: {topic}-{partition} ends at {end}, was told to {}", told.len());
+        let (told, rules) = (&known.told, self.topics[topic].rules);
+        let told_end = told.len() as u64;
+        // The last records of a compacted partition may be there for nobody.
+        let whole = told_end == end || (rules.compacts && told_end < end);
+        assert!(whole, "oracle: {topic}-{partition} ends at {end}, was told to {told_end}");
         let mut last: Vec<(usize, RecordId)> = Vec::new();
         for (offset, stands) in told.iter().enumerate() {
             let Some(stands) = stands else {
-                let hidden = (offset as u64) < known.start || known.rots_at(offset as u64);
+                let hidden = (offset as u64) < known.start || known.rots_at(offset as u64) || rules.compacts;
                 assert!(hidden, "oracle: nothing at {topic}-{partition} @{offset}");
                 continue;
             };
             let id = stands.id;
-            let sent = &self.records[id as usize];
+            let sent = &self.records[id as usize].new;
             if !sent.idempotent {
                 continue;
             }
@@ -203,6 +188,10 @@ impl Oracle {
         }
         for (asked, offset, timestamp) in known.claims.iter().copied().filter(|_| known.rotten.is_empty()) {
             self.found(topic, partition, asked, offset, timestamp);
+        }
+        self.left_over(topic, partition);
+        if rules.compacts {
+            self.compacted(topic, partition);
         }
     }
 
@@ -223,11 +212,10 @@ impl Oracle {
     ) {
         let place = format_args!("{topic}-{partition} @{offset}");
         let sent = &mut self.records[id as usize];
+        let New { topic: own_topic, partition: own_partition, .. } = sent.new;
         assert!(
-            (sent.topic, sent.partition) == (topic, partition),
-            "oracle: r{id} of {}-{} {how} at {place}",
-            sent.topic,
-            sent.partition
+            (own_topic, own_partition) == (topic, partition),
+            "oracle: r{id} of {own_topic}-{own_partition} {how} at {place}"
         );
         assert!(!sent.damaged, "oracle: r{id}, damaged, {how} at {place}");
         match sent.offset {
@@ -258,11 +246,37 @@ impl Oracle {
 mod tests {
     use super::*;
 
+    fn new(timestamp: i64) -> New {
+        let (value_bytes, key, is_tombstone) = (20, None, false);
+        New { topic: 0, partition: 0, producer: 7, idempotent: true, value_bytes, timestamp, key, is_tombstone }
+    }
+
+    fn see(oracle: &mut Oracle, offset: u64, id: RecordId) {
+        let content = oracle.content(id);
+        let timestamp = model::Timestamp(oracle.records[id as usize].new.timestamp);
+        let headers = vec![record::RecordHeader { key: ID_HEADER, value: Some(&content.id) }];
+        let key = content.key.as_ref().map(|key| &key[..]);
+        let offset = model::Offset::new(offset);
+        oracle.seen(0, 0, &Record { offset, timestamp, key, value: content.value.as_deref(), headers });
+    }
+
+    /// A compacted partition with a record of key 3, then its tombstone.
+    fn with_tombstone() -> Oracle {
+        let mut oracle = Oracle::default();
+        let rules = Rules { compacts: true, ..Rules::default() };
+        oracle.topic_created(Topic::new("t", Uuid([1; 16]), 1, true, rules));
+        for is_tombstone in [false, true] {
+            oracle.sending(New { key: Some(3), is_tombstone, ..new(100) });
+        }
+        oracle.acked(0, 0, 0, -1, 0..2);
+        oracle
+    }
+
     fn with_records(count: usize) -> Oracle {
         let mut oracle = Oracle::default();
-        oracle.topic_created(Topic::new("t", Uuid([1; 16]), 1, true, false));
+        oracle.topic_created(Topic::new("t", Uuid([1; 16]), 1, true, Rules::default()));
         for at in 0..count as i64 {
-            oracle.sending(0, 0, 7, true, 20, 100 + at % 2);
+            oracle.sending(new(100 + at % 2));
         }
         oracle
     }
@@ -272,7 +286,7 @@ mod tests {
         let mut oracle = with_records(3);
         oracle.acked(0, 0, 0, -1, 0..2);
         for offset in 0..3 {
-            oracle.seen(0, 0, offset, 100 + offset as i64 % 2, Some(&oracle.value(offset)));
+            see(&mut oracle, offset, offset);
         }
         oracle.whole(0, 0, 3);
     }
@@ -290,7 +304,7 @@ mod tests {
     fn a_record_that_stands_twice_is_found() {
         let mut oracle = with_records(2);
         oracle.acked(0, 0, 0, -1, 0..1);
-        oracle.seen(0, 0, 1, 100, Some(&oracle.value(0)));
+        see(&mut oracle, 1, 0);
     }
 
     #[test]
@@ -327,5 +341,42 @@ mod tests {
         oracle.delete_asked(0, 0, 2);
         oracle.started(0, 0, 2, 0);
         oracle.started(0, 0, 1, oracle.known_start(0, 0));
+    }
+
+    #[test]
+    fn a_tombstone_may_go_with_what_it_deleted() {
+        let mut oracle = with_tombstone();
+        oracle.begin_pass(0, 0);
+        oracle.whole(0, 0, 2);
+        see(&mut oracle, 1, 1);
+        oracle.whole(0, 0, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "came back")]
+    fn a_deleted_key_that_comes_back_is_found() {
+        let mut oracle = with_tombstone();
+        see(&mut oracle, 0, 0);
+        oracle.whole(0, 0, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "lost key 3")]
+    fn a_keys_last_record_that_is_gone_is_found() {
+        let mut oracle = with_tombstone();
+        oracle.sending(New { key: Some(3), ..new(100) });
+        oracle.acked(0, 0, 2, -1, 2..3);
+        oracle.whole(0, 0, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "had not expired")]
+    fn a_record_that_goes_too_early_is_found() {
+        let mut oracle = with_records(2);
+        oracle.topics[0].rules.retention_ms = Some(50);
+        oracle.acked(0, 0, 0, -1, 0..2);
+        oracle.clock(151);
+        oracle.started(0, 0, 1, 0);
+        oracle.started(0, 0, 2, 0);
     }
 }

@@ -17,15 +17,18 @@ impl Oracle {
 
     /// Whether an offset may lie before the start.
     pub(crate) fn may_be_gone(&self, topic: TopicIndex, partition: u32, offset: u64) -> bool {
-        offset < self.topics[topic].partitions[partition as usize].deletable
+        let known = &self.topics[topic].partitions[partition as usize];
+        offset < known.deletable || (self.topics[topic].rules.expires() && offset < known.told.len() as u64)
     }
 
     /// The broker told a partition's start; `least` is what was known of it when it was asked.
     pub(crate) fn started(&mut self, topic: TopicIndex, partition: u32, start: u64, least: u64) {
+        self.expired(topic, partition, start);
+        let expires = self.topics[topic].rules.expires();
         let known = &mut self.topics[topic].partitions[partition as usize];
         assert!(start >= least, "oracle: {topic}-{partition} starts at {start}, what is before {least} came back");
         assert!(
-            start <= known.deletable,
+            start <= known.deletable || expires,
             "oracle: {topic}-{partition} starts at {start}, deleted was up to {}",
             known.deletable
         );

@@ -5,9 +5,10 @@ use super::{Oracle, TopicIndex};
 impl Oracle {
     /// Whether a record at or after a time is known to stand in a partition, that no rot hides.
     pub(crate) fn knows_at_or_after(&self, topic: TopicIndex, partition: u32, asked: i64) -> bool {
+        let Some(from) = self.stays_from(topic, partition) else { return false };
         let known = &self.topics[topic].partitions[partition as usize];
         let late = |told: &&Option<super::Told>| told.and_then(|told| told.timestamp).is_some_and(|time| time >= asked);
-        known.told.iter().skip(known.deletable as usize).any(|told| late(&told))
+        known.told.iter().skip(from as usize).any(|told| late(&told))
     }
 
     /// A lookup by time has found a record.
@@ -15,13 +16,21 @@ impl Oracle {
         let place = format_args!("{topic}-{partition} @{offset}");
         assert!(timestamp >= asked, "oracle: asked for {asked}, found {timestamp} at {place}");
         let known = &self.topics[topic].partitions[partition as usize];
-        let before = (known.deletable..offset).zip(known.told.iter().skip(known.deletable as usize));
+        let from = self.stays_from(topic, partition).unwrap_or(offset);
+        let before = (from..offset).zip(known.told.iter().skip(from as usize));
         for (earlier, told) in before {
             let late = told.and_then(|told| told.timestamp).is_some_and(|time| time >= asked);
             assert!(!late, "oracle: asked for {asked}, found {place}, the record @{earlier} was passed over");
         }
         let stands = known.told.get(offset as usize).copied().flatten().and_then(|told| told.timestamp);
         assert!(stands.is_none_or(|stands| stands == timestamp), "oracle: {place} has {stands:?}, found {timestamp}");
+    }
+
+    /// From where on nothing may go.
+    fn stays_from(&self, topic: TopicIndex, partition: u32) -> Option<u64> {
+        let rules = self.topics[topic].rules;
+        let stays = !rules.compacts && !rules.expires();
+        stays.then(|| self.topics[topic].partitions[partition as usize].deletable)
     }
 
     /// As [`Oracle::found`], and again at the end, when all is known.
