@@ -10,7 +10,7 @@ use super::settings::{ConfigError, Settings, Sources};
 use super::topic_config::TopicConfig;
 
 /// The broker's configuration. Fields have Kafka's names.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct BrokerConfig {
     /// At least one.
     pub listeners: Vec<Listener>,

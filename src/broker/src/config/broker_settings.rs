@@ -1,8 +1,8 @@
 //! The broker's settings that do something, will do something, or refuse some of Kafka's values.
 //! The rest of Kafka's names is in `kafka_settings`.
 
-use super::setting::Bounds::{Any, AtLeast, ListOf, OneOf, Range};
-use super::setting::Kind::{Boolean, Class, Int, List, Long, String};
+use super::setting::Bounds::{Any, AtLeast, ListOf, OneOf, Range, UpTo};
+use super::setting::Kind::{Boolean, Class, Double, Int, List, Long, String};
 use super::setting::{Bounds, Kind, Setting};
 
 const fn set(name: &'static str, kind: Kind, default: Option<&'static str>, bounds: Bounds) -> Setting {
@@ -61,16 +61,19 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
         .only(&["disk"]),
     set("corelog.read.cache.bytes", Long, Some("-1"), AtLeast(-1))
         .doc("Memory for recently written and read data; -1 is a quarter of what the process may have."),
-    set("log.cleanup.policy", List, Some("delete"), ListOf(&["compact", "delete"]))
-        .later("What happens to old records.")
-        .only(&["delete"]),
-    set("log.retention.ms", Long, None, Any).later("How long records are kept; takes precedence over minutes and hours."),
-    set("log.retention.minutes", Int, None, Any).later("How long records are kept; takes precedence over hours."),
-    set("log.retention.hours", Int, Some("168"), Any).later("How long records are kept."),
-    set("log.retention.bytes", Long, Some("-1"), Any).later("How much of a partition is kept."),
+    set("log.roll.ms", Long, None, AtLeast(1)).doc("The age at which a new segment begins; takes precedence over hours."),
+    set("log.roll.hours", Int, Some("168"), AtLeast(1)).doc("The age at which a new segment begins."),
+    set("log.index.interval.bytes", Int, Some("4096"), AtLeast(0)).doc(INDEX_INTERVAL),
+    set("log.cleanup.policy", List, Some("delete"), ListOf(CLEANUP_POLICIES)).doc(CLEANUP),
+    set("log.retention.ms", Long, None, Any).doc("How long records are kept; takes precedence over minutes and hours."),
+    set("log.retention.minutes", Int, None, Any).doc("How long records are kept; takes precedence over hours."),
+    set("log.retention.hours", Int, Some("168"), Any).doc("How long records are kept."),
+    set("log.retention.bytes", Long, Some("-1"), Any).doc("How much of a partition is kept."),
     set("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1)).later("How often retention is looked after."),
-    set("log.roll.ms", Long, None, Any).later("The age at which a new segment begins; takes precedence over hours."),
-    set("log.roll.hours", Int, Some("168"), AtLeast(1)).later("The age at which a new segment begins."),
+    set("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), UpTo(1.0)).doc(DIRTY_RATIO),
+    set("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0)).doc(MIN_LAG),
+    set("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1)).doc(MAX_LAG),
+    set("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0)).doc(TOMBSTONES),
     // Connections and requests.
     set("connections.max.idle.ms", Long, Some("600000"), Any).doc("How long a silent connection stays open."),
     set("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1)).doc("The largest request that is read."),
@@ -99,5 +102,13 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
 
 pub(super) const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 pub(super) const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
+pub(super) const CLEANUP_POLICIES: &[&str] = &["compact", "delete"];
+pub(super) const CLEANUP: &str = "What happens to old records: delete, those beyond the retention go; compact, those that a later one of the same key replaces go; both; empty, they stay.";
+pub(super) const INDEX_INTERVAL: &str = "At most about so much of a segment lies between two entries of its index.";
+pub(super) const DIRTY_RATIO: &str = "Compaction begins when this share of the log is not compacted.";
+pub(super) const MIN_LAG: &str = "Younger records are not compacted.";
+pub(super) const MAX_LAG: &str =
+    "Compaction begins when a record that is not compacted is this old, whatever the ratio.";
+pub(super) const TOMBSTONES: &str = "How long a record without a value is kept in a compacted log.";
 const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 const NO_CLASSES: &str = "Code of one's own inside the broker: there is none.";

@@ -26,4 +26,4 @@ pub use listeners::{Endpoint, Listener};
 pub use page::settings_page;
 pub use setting::{Bounds, Effect, Kind, Problem, Setting};
 pub use settings::{ConfigError, Origin, Settings, Sources, Warning};
-pub use topic_config::{TopicConfig, TopicConfigError};
+pub use topic_config::{CleanupPolicy, TopicConfig, TopicConfigError};

@@ -2,18 +2,36 @@
 
 use controller::Configs;
 
-use super::setting::Problem;
+use super::setting::{Problem, list};
 use super::settings::Settings;
 use super::topic_settings::{TOPIC_SETTINGS, TopicSetting};
 use super::{BrokerConfig, suggest};
 
 /// A topic's settings that have effect. Fields have Kafka's names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct TopicConfig {
     /// The largest record batch.
     pub max_message_bytes: usize,
     /// The size at which a new segment begins.
     pub segment_bytes: u32,
+    /// The age at which a new segment begins.
+    pub segment_ms: u64,
+    /// At most so much of a segment lies between two entries of its index.
+    pub index_interval_bytes: u32,
+    /// What happens to old records.
+    pub cleanup_policy: CleanupPolicy,
+    /// How long records are kept; `None`: for ever.
+    pub retention_ms: Option<u64>,
+    /// How much of a partition is kept; `None`: all.
+    pub retention_bytes: Option<u64>,
+    /// Compaction begins when this share of the log is not compacted, from 0 to 1.
+    pub min_cleanable_dirty_ratio: f64,
+    /// Younger records are not compacted.
+    pub min_compaction_lag_ms: u64,
+    /// Compaction begins when a record that is not compacted is this old, whatever the ratio.
+    pub max_compaction_lag_ms: u64,
+    /// How long a tombstone is kept.
+    pub delete_retention_ms: u64,
     /// Whether records get the time of their append (LogAppendTime) or keep their producer's (CreateTime).
     pub log_append_time: bool,
     /// How far in the past a producer's timestamp may lie.
@@ -22,6 +40,15 @@ pub struct TopicConfig {
     pub timestamp_after_max_ms: i64,
     /// Replicas that must have a record for acks=all; more than the topic has counts as all of them.
     pub min_insync_replicas: u32,
+}
+
+/// What happens to old records (`cleanup.policy`). Neither: all of them are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CleanupPolicy {
+    /// Those beyond the retention go.
+    pub delete: bool,
+    /// Those that a later record of the same key replaces go.
+    pub compact: bool,
 }
 
 /// A topic's setting is wrong: INVALID_CONFIG, with the problem's text.
@@ -53,9 +80,25 @@ impl TopicConfig {
         };
         let number = |name: &str| text(name).parse::<i64>().expect("the table bounds it");
         let small = |name: &str| u32::try_from(number(name)).expect("the table bounds it");
+        let large = |name: &str| u64::try_from(number(name)).expect("the table bounds it");
+        // Negative values mean "no limit".
+        let limit = |name: &str| u64::try_from(number(name)).ok();
+        let cleanup = text("cleanup.policy");
         TopicConfig {
             max_message_bytes: small("max.message.bytes") as usize,
             segment_bytes: small("segment.bytes"),
+            segment_ms: large("segment.ms"),
+            index_interval_bytes: small("index.interval.bytes"),
+            cleanup_policy: CleanupPolicy {
+                delete: list(&cleanup).any(|policy| policy == "delete"),
+                compact: list(&cleanup).any(|policy| policy == "compact"),
+            },
+            retention_ms: limit("retention.ms"),
+            retention_bytes: limit("retention.bytes"),
+            min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio").parse().expect("the table bounds it"),
+            min_compaction_lag_ms: large("min.compaction.lag.ms"),
+            max_compaction_lag_ms: large("max.compaction.lag.ms"),
+            delete_retention_ms: large("delete.retention.ms"),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
@@ -139,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn what_governs_old_records_is_typed() {
+        let broker = broker(&["log.retention.hours=-1", "log.cleanup.policy=compact", "log.roll.hours=2"]);
+        let config = broker.topic_defaults;
+        assert_eq!((config.retention_ms, config.retention_bytes, config.segment_ms), (None, None, 7_200_000));
+        assert_eq!(config.cleanup_policy, CleanupPolicy { delete: false, compact: true });
+        let config = broker.topic(&own("cleanup.policy", "compact, delete"));
+        assert_eq!(config.cleanup_policy, CleanupPolicy { delete: true, compact: true });
+        let config = broker.topic(&own("cleanup.policy", ""));
+        assert_eq!(config.cleanup_policy, CleanupPolicy { delete: false, compact: false });
+        let config = broker.topic(&own("min.cleanable.dirty.ratio", "0.25"));
+        assert_eq!(config.min_cleanable_dirty_ratio, 0.25);
+        assert_eq!(broker.topic(&own("retention.bytes", "77")).retention_bytes, Some(77));
+    }
+
+    #[test]
     fn the_brokers_units_become_the_topics() {
         let retention = find("retention.ms").expect("known");
         for (arguments, expected) in [
@@ -160,7 +218,9 @@ mod tests {
             ("segment.index.bytes", "100", Ok(())),
             ("retention.msec", "1", Err("retention.msec: no such setting; did you mean retention.ms?")),
             ("retention.ms", "x", Err("retention.ms: 'x' is not a whole number from -1")),
-            ("cleanup.policy", "compact", Err("cleanup.policy: 'compact' is refused: this broker has only 'delete'")),
+            ("cleanup.policy", "compact", Ok(())),
+            ("cleanup.policy", "delete, compact", Ok(())),
+            ("cleanup.policy", "keep", Err("cleanup.policy: 'keep' is not a list of compact, delete")),
             ("compression.type", "zstd", Err("compression.type: 'zstd' is refused: this broker has only 'producer'")),
             ("num.partitions", "1", Err("num.partitions: no such setting")),
         ] {
