@@ -28,6 +28,6 @@ pub use builder::BatchBuilder;
 pub use error::{BatchFault, Corruption, RecordError, RecordFault};
 pub use header::{Codec, HEADER_BYTES, Header, LENGTH_OVERHEAD_BYTES, Producer, TimestampType};
 pub use records::{Record, RecordHeader, RecordIter, Records};
-pub use search::{SearchProgress, TimestampOffset, TimestampSearch, first_at_or_after};
+pub use search::{SearchProgress, TimestampOffset, TimestampSearch, first_at_or_after, first_at_or_after_from};
 pub use validate::{Progress, Rules, TimestampBounds, Validated, Validator, validate};
 pub use view::{BatchView, Batches};

@@ -242,10 +242,6 @@ mod tests {
                 "authorizer.class.name=A",
                 "authorizer.class.name: 'A' is refused: this broker does not have it (from --set)",
             ),
-            (
-                "log.cleanup.policy=compact",
-                "log.cleanup.policy: 'compact' is refused: this broker has only 'delete' (from --set)",
-            ),
             ("num.partitions", "--set takes name=value, not 'num.partitions'"),
             ("=1", "--set takes name=value, not '=1'"),
             ("num.io.threads=0", "num.io.threads: '0' is not a whole number from 1 (from --set)"),
@@ -261,7 +257,7 @@ mod tests {
     fn settings_without_effect_are_kept_and_announced() {
         let settings = set(&[
             "num.io.threads=8",
-            "log.retention.ms=1000",
+            "log.retention.check.interval.ms=1000",
             "zookeeper.connect=zk:2181",
             "listener.name.internal.ssl.keystore.location=/k",
             "num.partitions=2",
@@ -272,7 +268,7 @@ mod tests {
             warnings,
             [
                 "listener.name.internal.ssl.keystore.location is set and has no effect in this broker",
-                "log.retention.ms is set and has no effect yet",
+                "log.retention.check.interval.ms is set and has no effect yet",
                 "num.io.threads is set and has no effect in this broker",
                 "zookeeper.connect is a setting of Kafka before version 4 and has no effect",
             ]
