@@ -204,6 +204,7 @@ impl Run {
             START if self.broker.is_none() => {
                 let drawn = self.rng.range(1, 4) as usize;
                 self.starts += 1;
+                self.oracle.restarted(STARTS_SURVIVE);
                 let setup = Setup {
                     shards: self.shards.unwrap_or(drawn),
                     directories: self.directories,
@@ -284,6 +285,9 @@ pub(crate) const STOP: u32 = 5;
 pub(crate) const TRAP_KILL: u32 = 6;
 pub(crate) const TRAP_CUT: u32 = 7;
 pub(crate) const ROT: u32 = 8;
+
+/// Whether a start offset that was acknowledged outlives the process.
+const STARTS_SURVIVE: bool = false;
 
 /// SIGTERM to the end.
 const STOP_NS_MAX: u64 = 2_000_000_000;

@@ -2,10 +2,12 @@
 
 use model::{ErrorCode, Uuid};
 use wire::ApiKey;
+use wire::alter_configs as all;
 use wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic};
 use wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
+use wire::incremental_alter_configs as one;
 use wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 
 use super::session::{Answer, Heard, Session};
@@ -42,6 +44,9 @@ struct Name {
     rules: Rules,
     state: State,
     change_count: u32,
+    /// What a setting without effect has, as far as anybody knows: the last that was acknowledged, and what may be.
+    value: Option<u64>,
+    values_unheard: Vec<u64>,
     /// A growth was not answered, or failed: nobody knows whether it was done.
     grew_unheard: bool,
 }
@@ -54,6 +59,7 @@ enum State {
     Nameless,
     Present(TopicIndex),
     Growing(TopicIndex),
+    Altering(TopicIndex, u64),
     Deleting(TopicIndex),
     /// A request was not answered: nobody knows, now or later.
     Lost,
@@ -85,7 +91,17 @@ impl Admin {
 
 impl Name {
     fn new(text: String, partitions: usize, is_stable: bool, rules: Rules) -> Name {
-        Name { text, partitions, is_stable, rules, state: State::Absent, change_count: 0, grew_unheard: false }
+        Name {
+            text,
+            partitions,
+            is_stable,
+            rules,
+            state: State::Absent,
+            change_count: 0,
+            value: None,
+            values_unheard: Vec::new(),
+            grew_unheard: false,
+        }
     }
 
     fn topic(&self, id: Uuid) -> Topic {
@@ -162,6 +178,9 @@ impl Admin {
         if stage.rng.chance(100) && self.grow(stage) {
             return;
         }
+        if stage.rng.chance(200) && self.alter(stage) {
+            return;
+        }
         let churned: Vec<usize> = (0..self.names.len()).filter(|index| !self.names[*index].is_stable).collect();
         let living = churned.iter().filter(|index| matches!(self.names[**index].state, State::Present(_))).count();
         if living < CHURNED_MAX && stage.rng.coin() {
@@ -186,6 +205,8 @@ impl Admin {
     fn create(&mut self, stage: &mut Stage<'_>, index: usize) {
         let name = &mut self.names[index];
         name.state = State::Creating;
+        name.value = None;
+        name.values_unheard.clear();
         name.change_count += 1;
         self.doing = Some(index);
         let configs = name
@@ -225,6 +246,42 @@ impl Admin {
         true
     }
 
+    /// Gives a topic another value of a setting, alone or with all the others.
+    fn alter(&mut self, stage: &mut Stage<'_>) -> bool {
+        let index = stage.rng.index(self.names.len());
+        let name = &mut self.names[index];
+        let State::Present(topic) = name.state else { return false };
+        let value = stage.rng.range(1, 1 << 40);
+        name.state = State::Altering(topic, value);
+        name.change_count += 1;
+        self.doing = Some(index);
+        let resource_name = name.text.clone().into();
+        if stage.rng.coin() {
+            let config = one::AlterableConfig {
+                name: VALUE.into(),
+                config_operation: SET,
+                value: Some(value.to_string().into()),
+            };
+            let resource = one::AlterConfigsResource { resource_type: TOPIC, resource_name, configs: vec![config] };
+            let request = one::IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+            let key = ApiKey::IncrementalAlterConfigs;
+            let version = stage.version(key, 0);
+            self.changes.send(stage, (key, version), Some(0), |out| request.encode(out, version));
+        } else {
+            let configs = name.configs().into_iter().chain([(VALUE, value.to_string())]);
+            let config = |(name, value): (&'static str, String)| all::AlterableConfig {
+                name: name.into(),
+                value: Some(value.into()),
+            };
+            let configs = configs.map(config).collect();
+            let resource = all::AlterConfigsResource { resource_type: TOPIC, resource_name, configs };
+            let request = all::AlterConfigsRequest { resources: vec![resource], validate_only: false };
+            let version = stage.version(ApiKey::AlterConfigs, 0);
+            self.changes.send(stage, (ApiKey::AlterConfigs, version), Some(0), |out| request.encode(out, version));
+        }
+        true
+    }
+
     fn delete(&mut self, stage: &mut Stage<'_>, index: usize) {
         let name = &mut self.names[index];
         let State::Present(topic) = name.state else { unreachable!("just looked") };
@@ -260,6 +317,17 @@ impl Admin {
                 let [topic] = &response.results[..] else { panic!("one topic was asked for") };
                 (topic.error_code, Uuid::ZERO, -1)
             }
+            ApiKey::IncrementalAlterConfigs => {
+                let response = one::IncrementalAlterConfigsResponse::decode(&mut reader, answer.version);
+                let response = response.expect("a whole answer");
+                let [resource] = &response.responses[..] else { panic!("one topic was asked for") };
+                (resource.error_code, Uuid::ZERO, -1)
+            }
+            ApiKey::AlterConfigs => {
+                let response = all::AlterConfigsResponse::decode(&mut reader, answer.version).expect("a whole answer");
+                let [resource] = &response.responses[..] else { panic!("one topic was asked for") };
+                (resource.error_code, Uuid::ZERO, -1)
+            }
             _ => {
                 let response = DeleteTopicsResponse::decode(&mut reader, answer.version).expect("a whole answer");
                 let [topic] = &response.responses[..] else { panic!("one topic was asked for") };
@@ -279,6 +347,14 @@ impl Admin {
                 assert!(code == 0 || name.grew_unheard, "{} refused to grow: {}", name.text, spelled(code));
                 name.grew_unheard = false;
                 stage.oracle.partitions_created(topic, name.partitions);
+                State::Present(topic)
+            }
+            State::Altering(topic, value) if code == 0 => {
+                name.value = Some(value);
+                State::Present(topic)
+            }
+            State::Altering(topic, value) if is_retriable(code) => {
+                name.values_unheard.push(value);
                 State::Present(topic)
             }
             State::Growing(topic) if is_retriable(code) => {
@@ -301,6 +377,10 @@ impl Admin {
         name.state = match name.state {
             State::Growing(topic) => {
                 name.grew_unheard = true;
+                State::Present(topic)
+            }
+            State::Altering(topic, value) => {
+                name.values_unheard.push(value);
                 State::Present(topic)
             }
             _ if name.is_stable => State::Absent,
@@ -326,7 +406,7 @@ impl Admin {
     fn describe(&mut self, stage: &mut Stage<'_>) {
         let index = stage.rng.index(self.names.len());
         let name = &self.names[index];
-        let keys = name.configs().into_iter().map(|(name, _)| name.into());
+        let keys = name.configs().into_iter().map(|(name, _)| name.into()).chain([VALUE.into()]);
         let resource = DescribeConfigsResource {
             resource_type: TOPIC,
             resource_name: name.text.clone().into(),
@@ -352,6 +432,11 @@ impl Admin {
                     let told = told.and_then(|config| config.value.as_deref());
                     assert!(told == Some(&value), "{} has {key} {told:?}", name.text);
                 }
+                let told = result.configs.iter().find(|config| &*config.name == VALUE);
+                let told = told.and_then(|config| config.value.as_deref()?.parse::<u64>().ok());
+                let unheard = told.is_some_and(|value| name.values_unheard.contains(&value));
+                let good = unheard || name.value.is_none() || told == name.value;
+                assert!(good, "{} has {VALUE} {told:?}, not {:?}", name.text, name.value);
             }
             State::Absent if !name.is_stable => assert!(code != 0, "{} was deleted and has settings", name.text),
             _ => (),
@@ -401,5 +486,9 @@ impl Admin {
 pub(crate) const STABLE: &str = "stable-";
 const CHURNED_MAX: usize = 3;
 const PARTITIONS_MAX: usize = 10;
+/// A setting that changes nothing.
+const VALUE: &str = "flush.messages";
+/// The operation of an incremental change.
+const SET: i8 = 0;
 /// The kind of resource.
 const TOPIC: i8 = 2;

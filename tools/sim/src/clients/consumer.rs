@@ -10,7 +10,7 @@ use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsRe
 
 use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_gone, is_retriable, spelled};
-use crate::oracle::TopicIndex;
+use crate::oracle::{Start, TopicIndex};
 
 /// The consumer.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Consumer {
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    start: u64,
+    start: Start,
     end: u64,
     /// A record at or after the time that is asked for.
     has_time: bool,
@@ -254,6 +254,7 @@ impl Place {
             return;
         }
         let offset = u64::try_from(offset).expect("an offset");
+        assert!(offset >= known.start.offset, "{place}: {offset} for time {asked}, starts at {}", known.start.offset);
         match asked {
             LATEST => assert!(offset >= known.end, "latest offset {offset} where {} was told", known.end),
             EARLIEST => stage.oracle.started(topic, partition, offset, known.start),
@@ -295,7 +296,13 @@ impl Place {
         let high_watermark = u64::try_from(data.high_watermark).expect("a high watermark");
         let least = known.end;
         assert!(high_watermark >= least, "{place}: high watermark {high_watermark} where {least} was told");
-        let next = read_batches(stage, topic, partition, fetched, data.records.unwrap_or_default());
+        let records = data.records.unwrap_or_default();
+        assert!(
+            records.is_empty() || fetched >= known.start.offset,
+            "{place}: @{fetched} was given, deleted to {}",
+            known.start.offset
+        );
+        let next = read_batches(stage, topic, partition, fetched, records);
         assert!(next <= high_watermark || next == fetched, "{place}: records up to {next} above {high_watermark}");
         self.guessed &= next == fetched;
         self.offset = Some(next);

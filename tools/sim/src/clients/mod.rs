@@ -2,6 +2,7 @@
 
 mod admin;
 mod consumer;
+mod deleter;
 mod hostile;
 mod idempotent;
 mod plain;
@@ -10,6 +11,7 @@ mod verifier;
 
 pub(crate) use admin::{Admin, STABLE};
 pub(crate) use consumer::Consumer;
+pub(crate) use deleter::Deleter;
 pub(crate) use hostile::Hostile;
 pub(crate) use idempotent::Idempotent;
 pub(crate) use plain::Plain;

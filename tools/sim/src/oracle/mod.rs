@@ -15,6 +15,7 @@ use record::Record;
 
 pub(crate) use self::cleaning::{KEYS, Rules};
 pub(crate) use self::content::{ID_HEADER, New};
+pub(crate) use self::removal::Start;
 use crate::disk::RottenOffsets;
 
 /// A topic in one of its lives, by number.
@@ -28,6 +29,8 @@ pub(crate) struct Oracle {
     pub(crate) topics: Vec<Topic>,
     records: Vec<Sent>,
     producer_ids: BTreeSet<i64>,
+    /// How often the broker was started.
+    lives: u32,
     /// The latest that the wall clock has shown.
     wall_max_ms: i64,
     /// It jumps in this run.
@@ -54,8 +57,10 @@ pub(crate) struct Topic {
 pub(crate) struct Partition {
     /// By offset: what was told to stand there.
     told: Vec<Option<Told>>,
-    /// The highest start that was told: nothing before it comes back.
+    /// The highest start that was told: nothing before it comes back while the broker lives.
     start: u64,
+    /// The highest that was acknowledged to somebody who deletes: nothing before it ever comes back.
+    promised: u64,
     /// Records before this may be gone: somebody asked for it.
     deletable: u64,
     /// What no client will see any more.
@@ -339,7 +344,7 @@ mod tests {
         let mut oracle = with_records(4);
         oracle.acked(0, 0, 0, -1, 0..4);
         oracle.delete_asked(0, 0, 2);
-        oracle.started(0, 0, 2, 0);
+        oracle.started(0, 0, 2, oracle.known_start(0, 0));
         oracle.started(0, 0, 1, oracle.known_start(0, 0));
     }
 
@@ -376,7 +381,7 @@ mod tests {
         oracle.topics[0].rules.retention_ms = Some(50);
         oracle.acked(0, 0, 0, -1, 0..2);
         oracle.clock(151);
-        oracle.started(0, 0, 1, 0);
-        oracle.started(0, 0, 2, 0);
+        oracle.started(0, 0, 1, oracle.known_start(0, 0));
+        oracle.started(0, 0, 2, oracle.known_start(0, 0));
     }
 }

@@ -3,6 +3,13 @@
 use super::{Oracle, Partition, TopicIndex};
 use crate::disk::RottenOffsets;
 
+/// What was known of a partition's start, in which life of the broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) offset: u64,
+    life: u32,
+}
+
 impl Oracle {
     /// Somebody asks that everything before an offset goes: from now on it may.
     pub(crate) fn delete_asked(&mut self, topic: TopicIndex, partition: u32, to: u64) {
@@ -10,9 +17,17 @@ impl Oracle {
         known.deletable = known.deletable.max(to);
     }
 
+    /// The broker is started: what it told of starts may have been in its memory alone, what it acknowledged not.
+    pub(crate) fn restarted(&mut self, starts_survive: bool) {
+        self.lives += 1;
+        for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.start = if starts_survive { partition.promised } else { 0 };
+        }
+    }
+
     /// The start that a partition has at least.
-    pub(crate) fn known_start(&self, topic: TopicIndex, partition: u32) -> u64 {
-        self.topics[topic].partitions[partition as usize].start
+    pub(crate) fn known_start(&self, topic: TopicIndex, partition: u32) -> Start {
+        Start { offset: self.topics[topic].partitions[partition as usize].start, life: self.lives }
     }
 
     /// Whether an offset may lie before the start.
@@ -22,17 +37,24 @@ impl Oracle {
     }
 
     /// The broker told a partition's start; `least` is what was known of it when it was asked.
-    pub(crate) fn started(&mut self, topic: TopicIndex, partition: u32, start: u64, least: u64) {
+    pub(crate) fn started(&mut self, topic: TopicIndex, partition: u32, start: u64, least: Start) {
         self.expired(topic, partition, start);
         let expires = self.topics[topic].rules.expires();
         let known = &mut self.topics[topic].partitions[partition as usize];
-        assert!(start >= least, "oracle: {topic}-{partition} starts at {start}, what is before {least} came back");
-        assert!(
-            start <= known.deletable || expires,
-            "oracle: {topic}-{partition} starts at {start}, deleted was up to {}",
-            known.deletable
-        );
-        known.start = known.start.max(start);
+        let (before, deletable) = (least.offset, known.deletable);
+        assert!(start >= before, "oracle: {topic}-{partition} starts at {start}, what is before {before} came back");
+        let asked = start <= deletable || expires;
+        assert!(asked, "oracle: {topic}-{partition} starts at {start}, deleted was up to {deletable}");
+        // An answer may arrive after the broker that gave it is gone.
+        if least.life == self.lives {
+            known.start = known.start.max(start);
+        }
+    }
+
+    /// The broker acknowledged that everything before an offset is gone, for ever.
+    pub(crate) fn deleted(&mut self, topic: TopicIndex, partition: u32, to: u64) {
+        let known = &mut self.topics[topic].partitions[partition as usize];
+        known.promised = known.promised.max(to);
     }
 
     /// A batch has rotted on the disk.
