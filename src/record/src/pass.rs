@@ -28,6 +28,13 @@ pub struct StoredRecord<'a> {
     pub(crate) body: &'a [u8],
 }
 
+impl StoredRecord<'_> {
+    /// Its size before compression.
+    pub fn size_bytes(&self) -> usize {
+        self.raw.len()
+    }
+}
+
 /// One batch's pass.
 pub struct RecordPass {
     header: Header,

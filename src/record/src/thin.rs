@@ -192,7 +192,9 @@ mod tests {
         }
     }
 
-    fn read(batch: &[u8]) -> (Header, Vec<(Offset, Timestamp, Vec<u8>, bool)>) {
+    type Own = (Offset, Timestamp, Vec<u8>, bool);
+
+    fn read(batch: &[u8]) -> (Header, Vec<Own>) {
         let view = BatchView::only(batch).expect("sealed");
         let records = Records::read(view, 1 << 24).expect("records");
         let own = |record: Record<'_>| {
