@@ -61,7 +61,7 @@ impl Log {
         Ok(())
     }
 
-    fn appendable(&self, log: LogRef) -> Result<&Partition, AppendError> {
+    pub(crate) fn appendable(&self, log: LogRef) -> Result<&Partition, AppendError> {
         let partition = self.partition(log).ok_or(AppendError::Gone)?;
         match partition.state {
             State::Open if self.is_offline(partition) => Err(AppendError::Offline),

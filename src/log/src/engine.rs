@@ -126,6 +126,11 @@ impl Log {
         }
     }
 
+    /// Changes how long a silent producer is remembered.
+    pub fn set_producer_expiration_ms(&mut self, expiration_ms: u64) {
+        self.config.producer_expiration_ms = expiration_ms;
+    }
+
     /// The first offset that can be read.
     pub fn start(&self, log: LogRef) -> Option<Offset> {
         self.partition(log).map(Partition::start)
@@ -322,6 +327,7 @@ impl Log {
 
     fn file_opened(&mut self, log: LogRef, handle: HandleId, done: Result<Done, Fault>, out: &mut Effects) {
         let mode = self.files.mode(handle);
+        let doomed = self.files.is_doomed(handle);
         let file = match done {
             Ok(Done::Opened(file)) => Ok(file),
             Ok(other) => panic!("an opening was answered by {other:?}"),
@@ -340,6 +346,11 @@ impl Log {
             (Err(fault), _) if recovering => self.fail(log, Failure::Fault(fault), out),
             (Ok(_), _) if recovering => self.look(log, out),
             (Err(fault), Mode::Write) => self.write_fault(log, fault, out),
+            // Its segment was dropped meanwhile: whoever wanted to read it asks again and hears so.
+            (Err(_), Mode::Read | Mode::Splice) if doomed => {
+                self.events.push(Event::Ready { log });
+                self.look(log, out);
+            }
             (Err(fault), Mode::Read | Mode::Splice) => self.read_fault(log, fault, out),
             // Looked at now, not in the tick: others that open files might push this one out again before.
             (Ok(_), Mode::Write) => self.look(log, out),
@@ -372,6 +383,7 @@ impl Log {
             State::Recovering(_) => self.recover(log, out),
             State::Open if offline => {}
             State::Open => {
+                self.drop_below_start(log, out);
                 self.pump(log, out);
                 self.pump_drop(log, out);
                 self.pump_swap(log, out);

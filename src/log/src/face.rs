@@ -301,6 +301,13 @@ pub enum Event {
         /// Which.
         log: LogRef,
     },
+    /// The records below `start` are deleted, and no restart brings them back.
+    StartMoved {
+        /// Which.
+        log: LogRef,
+        /// The first offset that can be read.
+        start: Offset,
+    },
     /// A truncation is done.
     Truncated {
         /// Which.

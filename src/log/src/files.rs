@@ -199,6 +199,11 @@ impl Files {
         self.handles.get(id.slot, id.generation).expect("a handle in use stays").key.mode
     }
 
+    /// Whether it is closed as soon as nobody uses it.
+    pub(crate) fn is_doomed(&self, id: HandleId) -> bool {
+        self.handles.get(id.slot, id.generation).expect("a handle in use stays").doomed
+    }
+
     pub(crate) fn is_open(&self, key: Key) -> bool {
         self.by_key.contains_key(&key)
     }

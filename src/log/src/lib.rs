@@ -40,6 +40,7 @@ mod retire;
 mod segment;
 mod small;
 mod snapshot;
+mod start;
 mod time;
 mod write;
 mod zero;

@@ -45,6 +45,8 @@ pub(crate) struct Partition {
     /// Empty only until recovered.
     pub(crate) segments: Vec<Segment>,
     pub(crate) durable_end: Offset,
+    /// Records below it were deleted, whether their segment is still there or not.
+    pub(crate) start_offset: Offset,
     pub(crate) knowledge: Knowledge,
     /// The largest durable timestamp, and its batch's base offset.
     pub(crate) durable_max: (Timestamp, Offset),
@@ -102,6 +104,7 @@ impl Partition {
             state: State::Recovering(Box::default()),
             segments: Vec::new(),
             durable_end: Offset::ZERO,
+            start_offset: Offset::ZERO,
             knowledge: Knowledge::default(),
             durable_max: (Timestamp::NONE, Offset::ZERO),
             dir_ready: false,
@@ -125,7 +128,13 @@ impl Partition {
         }
     }
 
+    /// The first offset that can be read.
     pub(crate) fn start(&self) -> Offset {
+        self.first_base().max(self.start_offset)
+    }
+
+    /// Where the first segment begins.
+    pub(crate) fn first_base(&self) -> Offset {
         self.segments.first().map_or(Offset::ZERO, |first| first.base)
     }
 

@@ -245,16 +245,6 @@ impl Log {
     /// Moves the log's start to the end of a closed segment.
     fn retire_before(&mut self, log: LogRef, to: Offset, reason: Reason, out: &mut Effects) {
         let partition = self.known(log);
-        let active = partition.segments.last().expect("an open log has a segment");
-        let mut to = to;
-        if active.base <= to && !active.named {
-            // A start that finds no segment at all would begin at 0: this one's name comes first.
-            partition.anchor = true;
-            let before = partition.segments.iter().rev().nth(1);
-            to = before.map_or(Offset::ZERO, |before| before.base);
-            self.mark_dirty(log);
-        }
-        let partition = self.known(log);
         let gone = partition.segments.iter().take_while(|segment| segment.sealed && segment.end.offset <= to);
         let (count, bytes) = gone.fold((0u64, 0), |(count, bytes), gone| (count + 1, bytes + gone.end.position));
         if count == 0 {
@@ -263,7 +253,9 @@ impl Log {
         let dir = partition.dir.clone();
         tracing::info!(dir = %dir.display(), ?reason, segments = count, bytes, start = %to, "old segments go");
         self.metrics.log_expired_segments_total.add(count);
-        self.drop_before(log, to, out);
+        if let Err(error) = self.advance_start(log, to, out) {
+            tracing::debug!(?error, "old segments stay for now");
+        }
     }
 
     /// Remembers the log's oldest segment if it is among the oldest of all.

@@ -107,9 +107,9 @@ impl Log {
             partition.dropping.push(partition.segment_path(segment.base));
             partition.dropping.push(partition.snapshot_path(segment.base));
         }
-        let start = partition.start();
+        let first = partition.first_base();
         self.cache_bytes -= bytes;
-        self.forget_files(log, Some(start), out);
+        self.forget_files(log, Some(first), out);
         self.pump_drop(log, out);
     }
 

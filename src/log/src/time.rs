@@ -84,9 +84,10 @@ impl Log {
     ) -> Result<TimeLookup, ReadError> {
         let limit = self.limit(log, up_to)?;
         let partition = self.known(log);
+        let from = from.max(partition.start());
         let first = partition.find(from).unwrap_or(0);
         for at in first..partition.segments.len() {
-            match self.known(log).look_for_time(at, time, limit) {
+            match self.known(log).look_for_time(at, time, from, limit) {
                 Looked::Found(found) => return Ok(found),
                 Looked::NotHere => {}
                 Looked::NeedsIndex => {
@@ -105,7 +106,7 @@ impl Log {
 }
 
 impl Partition {
-    fn look_for_time(&self, at: usize, time: Timestamp, limit: Offset) -> Looked {
+    fn look_for_time(&self, at: usize, time: Timestamp, least: Offset, limit: Offset) -> Looked {
         let segment = &self.segments[at];
         if limit <= segment.base {
             return Looked::NotHere;
@@ -133,7 +134,7 @@ impl Partition {
                     None => return Looked::Needs(Task::Interval { base: segment.base, from: from.position, to }),
                 }
             };
-            match first_at_or_after(&bytes, from, time) {
+            match first_at_or_after(&bytes, from, time, least) {
                 Ok(None) => next = entry + 1,
                 Ok(Some(found)) => return Looked::Found(found),
                 Err(()) => return Looked::Corrupt,
@@ -150,8 +151,9 @@ impl Partition {
     }
 }
 
-/// The first record at or after a time, in consecutive bytes that begin with a batch; a batch may straddle two of them.
-fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp) -> Result<Option<TimeLookup>, ()> {
+/// The first record at or after a time whose offset is not below `least`, in consecutive bytes that begin with a batch; a
+/// batch may straddle two of them.
+fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp, least: Offset) -> Result<Option<TimeLookup>, ()> {
     let gathered;
     let mut rest: &[u8] = match bufs {
         [whole] => whole,
@@ -168,7 +170,8 @@ fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp) -> Result<Optio
         }
         let (batch, later) = rest.split_at(header.size_bytes);
         if header.max_timestamp >= time
-            && let Some(found) = record::first_at_or_after(batch, time).map_err(|_| ())?
+            && least < header.next_offset()
+            && let Some(found) = record::first_at_or_after_from(batch, time, least).map_err(|_| ())?
         {
             let leader_epoch = header.partition_leader_epoch.unwrap_or_default();
             let (offset, timestamp) = (found.offset, found.timestamp);

@@ -32,7 +32,7 @@ pub use error::{BatchFault, Corruption, RecordError, RecordFault};
 pub use header::{Codec, HEADER_BYTES, Header, LENGTH_OVERHEAD_BYTES, Producer, TimestampType};
 pub use pass::{RecordPass, StoredRecord};
 pub use records::{Record, RecordHeader, RecordIter, Records};
-pub use search::{SearchProgress, TimestampOffset, TimestampSearch, first_at_or_after};
+pub use search::{SearchProgress, TimestampOffset, TimestampSearch, first_at_or_after, first_at_or_after_from};
 pub use thin::{Keep, Thinner, emptied};
 pub use validate::{Progress, Rules, TimestampBounds, Validated, Validator, validate};
 pub use view::{BatchView, Batches};

@@ -11,6 +11,7 @@ mod broker_settings;
 mod describe;
 mod environment;
 mod kafka_settings;
+mod layers;
 mod listeners;
 mod page;
 mod properties;
@@ -20,7 +21,7 @@ mod suggest;
 mod topic_config;
 mod topic_settings;
 
-pub use broker_config::BrokerConfig;
+pub use broker_config::{BrokerConfig, DynamicProblem};
 pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym};
 pub use listeners::{Endpoint, Listener};
 pub use page::settings_page;

@@ -41,8 +41,9 @@ fn table(page: &mut String, settings: impl Iterator<Item = &'static Setting>) {
             [""] => " Must not be set.".to_owned(),
             values => format!(" Only `{}` is taken.", values.join("`, `")),
         };
+        let dynamic = if setting.dynamic { " Dynamic." } else { "" };
         let (name, expected, doc) = (setting.name, setting.expected(), setting.doc);
-        page.push_str(&format!("| `{name}` | {default} | {expected} | {doc}{only}{later} |\n"));
+        page.push_str(&format!("| `{name}` | {default} | {expected} | {doc}{only}{later}{dynamic} |\n"));
     }
 }
 
@@ -61,6 +62,10 @@ before, from the defaults, from the properties file (`--config FILE`), from envi
 
 A name that nobody has is an error. A name that Kafka has and this broker has no use for is accepted, shown and warned
 about once. A value that would need a behaviour that this broker does not have is refused.
+
+Topic settings, and those of the broker that are called dynamic, can be changed while the broker runs: for a topic, for
+this broker, or for all that have no value of their own. The topic's value wins over the broker's, that over the one for
+all brokers, that over what the broker was started with. The others keep the value that they had at the start.
 ";
 
 #[cfg(test)]

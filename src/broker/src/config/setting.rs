@@ -57,6 +57,8 @@ pub struct Setting {
     pub bounds: Bounds,
     /// Values beyond these are Kafka's, but not ours: they would change a behaviour that we do not have. Empty: all are.
     pub only: &'static [&'static str],
+    /// Whether it can be changed while the broker runs, for all brokers and for one.
+    pub dynamic: bool,
     /// Whether setting it does something.
     pub effect: Effect,
     /// One sentence, empty where it has no effect.
@@ -95,7 +97,7 @@ impl Setting {
         default: Option<&'static str>,
         bounds: Bounds,
     ) -> Setting {
-        Setting { name, kind, default, bounds, only: &[], effect: Effect::Never, doc: "" }
+        Setting { name, kind, default, bounds, only: &[], dynamic: false, effect: Effect::Never, doc: "" }
     }
 
     pub(super) const fn doc(mut self, doc: &'static str) -> Setting {
@@ -110,6 +112,11 @@ impl Setting {
         self
     }
 
+    pub(super) const fn dynamic(mut self) -> Setting {
+        self.dynamic = true;
+        self
+    }
+
     pub(super) const fn only(mut self, values: &'static [&'static str]) -> Setting {
         self.only = values;
         self
@@ -118,6 +125,11 @@ impl Setting {
     /// Whether its value must not be shown.
     pub fn is_sensitive(&self) -> bool {
         self.kind == Kind::Password
+    }
+
+    /// Whether its value is a list, which can be added to and taken from.
+    pub fn is_list(&self) -> bool {
+        self.kind == Kind::List
     }
 
     /// One line about it.

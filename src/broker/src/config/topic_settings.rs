@@ -36,13 +36,13 @@ const fn set(
 }
 
 impl TopicSetting {
-    const fn doc(mut self, doc: &'static str) -> TopicSetting {
-        self.setting = self.setting.doc(doc);
-        self
+    /// The names of those settings.
+    pub(super) fn synonym_names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.synonyms.iter().map(|synonym| synonym.name)
     }
 
-    const fn later(mut self, doc: &'static str) -> TopicSetting {
-        self.setting = self.setting.later(doc);
+    const fn doc(mut self, doc: &'static str) -> TopicSetting {
+        self.setting = self.setting.doc(doc);
         self
     }
 
