@@ -131,6 +131,12 @@ impl Log {
         self.config.producer_expiration_ms = expiration_ms;
     }
 
+    /// Changes how often compaction looks for work, and the memory that the keys of the next one may take.
+    pub fn set_cleaner(&mut self, backoff_ms: u64, keys_bytes: usize) {
+        self.config.cleaner_backoff_ms = backoff_ms;
+        self.config.cleaner_keys_bytes = keys_bytes;
+    }
+
     /// The first offset that can be read.
     pub fn start(&self, log: LogRef) -> Option<Offset> {
         self.partition(log).map(Partition::start)
