@@ -64,6 +64,11 @@ impl Topics {
         self.by_id.values()
     }
 
+    /// How many shards there are; at least one.
+    pub(crate) fn shard_count(&self) -> u64 {
+        self.shard_count as u64
+    }
+
     /// The shard where a partition lives: computed, never stored, so the same data starts with any number of shards.
     pub(crate) fn home(&self, at: TopicPartition) -> ShardId {
         home(at, self.shard_count)

@@ -18,8 +18,10 @@
 //! - no work of a turn grows with the number of logs.
 #![forbid(unsafe_code)]
 
+mod age;
 mod append;
 mod cache;
+mod cleaner;
 mod cold;
 #[doc(hidden)]
 pub mod disk_bytes;
@@ -33,6 +35,7 @@ mod producers;
 mod read;
 mod recover;
 mod recovery;
+mod retention;
 mod retire;
 mod segment;
 mod small;

@@ -32,6 +32,11 @@ impl Log {
     pub(crate) fn drop_below_start(&mut self, log: LogRef, out: &mut Effects) {
         let partition = self.known(log);
         let start = partition.start_offset;
+        if partition.segments.len() > 1 && partition.segments.last().is_some_and(|last| last.base <= start) {
+            // The last one's name is made durable though nothing is in it yet, so that those before it can go.
+            partition.anchor = true;
+        }
+        let partition = self.known(log);
         let pairs = partition.segments.iter().zip(partition.segments.iter().skip(1));
         let gone = pairs.take_while(|(segment, next)| segment.sealed && segment.end.offset <= start && next.named);
         if let Some((_, next)) = gone.last() {

@@ -44,7 +44,34 @@ impl Log {
         if timestamp == Timestamp::NONE {
             return Ok(TimeLookup::Nothing);
         }
-        self.search(log, timestamp, offset, up_to, out)
+        let found = self.search(log, timestamp, offset, up_to, out)?;
+        if found != TimeLookup::Nothing {
+            return Ok(found);
+        }
+        // Retention or compaction took it, or it lies beyond.
+        let Some(largest) = self.largest_left(log, out)? else { return Ok(TimeLookup::Pending) };
+        if largest.0 == timestamp || largest.0 == Timestamp::NONE {
+            return Ok(TimeLookup::Nothing);
+        }
+        self.known(log).durable_max = largest;
+        self.search(log, largest.0, largest.1, up_to, out)
+    }
+
+    /// The largest timestamp that the indexes know of, and the base of the first segment that has it; `None` if an index
+    /// must be built first.
+    fn largest_left(&mut self, log: LogRef, out: &mut Effects) -> Result<Option<(Timestamp, Offset)>, ReadError> {
+        let mut largest = (Timestamp::NONE, Offset::ZERO);
+        for at in 0..self.known(log).segments.len() {
+            let segment = &self.known(log).segments[at];
+            let Some(index) = &segment.index else {
+                self.build_index(log, at, out)?;
+                return Ok(None);
+            };
+            if index.max_timestamp() > largest.0 {
+                largest = (index.max_timestamp(), segment.base);
+            }
+        }
+        Ok(Some(largest))
     }
 
     fn search(
@@ -138,7 +165,7 @@ fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp, least: Offset) 
     let mut expected = from.offset;
     while !rest.is_empty() {
         let header = Header::peek(rest).map_err(|_| ())?;
-        if header.base_offset != expected || rest.len() < header.size_bytes {
+        if header.base_offset < expected || rest.len() < header.size_bytes {
             return Err(());
         }
         let (batch, later) = rest.split_at(header.size_bytes);

@@ -6,7 +6,7 @@ use log::{AppendError, Event, PartitionSettings, ReadError, ReadFrom, TimeLookup
 use model::{Offset, Timestamp};
 use world::{World, batch, marks};
 
-const SMALL: PartitionSettings = PartitionSettings { segment_bytes: 64 * 1024 };
+const SMALL: PartitionSettings = PartitionSettings { segment_bytes: 64 * 1024, ..PartitionSettings::DEFAULT };
 
 fn read(world: &mut World, log: log::LogRef, offset: u64) -> Result<usize, ReadError> {
     let from = ReadFrom {

@@ -44,6 +44,10 @@ pub struct BrokerConfig {
     pub producer_id_expiration_ms: u64,
     /// Memory for the read cache, over all shards; `None`: a quarter of what the process may have.
     pub read_cache_bytes: Option<u64>,
+    /// How often retention is looked after.
+    pub log_retention_check_interval_ms: u64,
+    /// Free space that retention keeps; 0: none.
+    pub retention_min_free_bytes: u64,
     pub(super) settings: Settings,
 }
 
@@ -54,6 +58,7 @@ impl BrokerConfig {
         check_roles(&settings)?;
         let not_negative = |name: &str| u64::try_from(settings.integer(name)).ok();
         let small = |name: &str| u32::try_from(settings.integer(name)).expect("the table bounds it");
+        let large = |name: &str| u64::try_from(settings.integer(name)).expect("the table bounds it");
         let rack = settings.value("broker.rack").filter(|rack| !rack.is_empty());
         Ok(BrokerConfig {
             listeners: listeners(&settings)?,
@@ -72,13 +77,29 @@ impl BrokerConfig {
             max_incremental_fetch_session_cache_slots: small("max.incremental.fetch.session.cache.slots"),
             producer_id_expiration_ms: u64::from(small("producer.id.expiration.ms")),
             read_cache_bytes: not_negative("corelog.read.cache.bytes"),
+            log_retention_check_interval_ms: large("log.retention.check.interval.ms"),
+            retention_min_free_bytes: large("corelog.retention.min.free.bytes"),
             settings,
         })
     }
 
     /// How long a silent producer is remembered now.
     pub fn producer_id_expiration_ms(&self, image: &Image) -> u64 {
-        let value = self.layers(image).value("producer.id.expiration.ms").expect("the setting has a default");
+        self.number(image, "producer.id.expiration.ms")
+    }
+
+    /// How often compaction looks for work now.
+    pub fn log_cleaner_backoff_ms(&self, image: &Image) -> u64 {
+        self.number(image, "log.cleaner.backoff.ms")
+    }
+
+    /// Memory for the keys of compactions now, over all shards.
+    pub fn log_cleaner_dedupe_buffer_size(&self, image: &Image) -> u64 {
+        self.number(image, "log.cleaner.dedupe.buffer.size")
+    }
+
+    fn number(&self, image: &Image, name: &'static str) -> u64 {
+        let value = self.layers(image).value(name).expect("the setting has a default");
         value.parse().expect("the table bounds it")
     }
 

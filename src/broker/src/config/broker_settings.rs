@@ -81,7 +81,15 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
     set("log.retention.minutes", Int, None, Any).doc("How long records are kept; takes precedence over hours."),
     set("log.retention.hours", Int, Some("168"), Any).doc("How long records are kept."),
     set("log.retention.bytes", Long, Some("-1"), Any).dynamic().doc("How much of a partition is kept."),
-    set("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1)).later("How often retention is looked after."),
+    set("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1)).doc("How often retention is looked after."),
+    set("corelog.retention.min.free.bytes", Long, Some("0"), AtLeast(0))
+        .doc("With less free space than this the oldest segments of topics with cleanup.policy=delete go early; 0: never."),
+    set("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(1))
+        .dynamic()
+        .doc("How often compaction looks for what it can do."),
+    set("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), AtLeast(1 << 20))
+        .dynamic()
+        .doc("Memory for the keys of compactions, over all shards."),
     set("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), UpTo(1.0)).dynamic().doc(DIRTY_RATIO),
     set("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0)).dynamic().doc(MIN_LAG),
     set("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1)).dynamic().doc(MAX_LAG),

@@ -122,8 +122,6 @@ pub(super) const KAFKA_SETTINGS: &[Setting] = &[
     known("kafka.metrics.polling.interval.secs", Int, Some("10"), AtLeast(1)),
     known("kafka.metrics.reporters", List, Some(""), Any),
     known("leader.imbalance.check.interval.seconds", Long, Some("300"), AtLeast(1)),
-    known("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0)).dynamic(),
-    known("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any).dynamic(),
     known("log.cleaner.enable", Boolean, Some("true"), Any),
     known("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any).dynamic(),
     known("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0)).dynamic(),

@@ -2,7 +2,7 @@
 
 use super::broker_settings::BROKER_SETTINGS;
 use super::kafka_settings::{KAFKA_SETTINGS, KNOWN_PREFIXES, RETIRED_SETTINGS};
-use super::setting::{Effect, Setting};
+use super::setting::Setting;
 use super::topic_settings::TOPIC_SETTINGS;
 
 /// The whole page, in Markdown.
@@ -35,7 +35,6 @@ fn table(page: &mut String, settings: impl Iterator<Item = &'static Setting>) {
             Some("") => "empty".to_owned(),
             Some(default) => format!("`{default}`"),
         };
-        let later = if setting.effect == Effect::Later { " No effect yet." } else { "" };
         let only = match setting.only {
             [] => String::new(),
             [""] => " Must not be set.".to_owned(),
@@ -43,7 +42,7 @@ fn table(page: &mut String, settings: impl Iterator<Item = &'static Setting>) {
         };
         let dynamic = if setting.dynamic { " Dynamic." } else { "" };
         let (name, expected, doc) = (setting.name, setting.expected(), setting.doc);
-        page.push_str(&format!("| `{name}` | {default} | {expected} | {doc}{only}{later}{dynamic} |\n"));
+        page.push_str(&format!("| `{name}` | {default} | {expected} | {doc}{only}{dynamic} |\n"));
     }
 }
 

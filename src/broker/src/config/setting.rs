@@ -36,8 +36,6 @@ pub enum Bounds {
 pub enum Effect {
     /// It does what it says.
     Now,
-    /// It is kept and shown; what it governs comes later.
-    Later,
     /// It is kept and shown; what it governs does not exist here.
     Never,
     /// Kafka had it before version 4.
@@ -102,12 +100,6 @@ impl Setting {
 
     pub(super) const fn doc(mut self, doc: &'static str) -> Setting {
         self.effect = Effect::Now;
-        self.doc = doc;
-        self
-    }
-
-    pub(super) const fn later(mut self, doc: &'static str) -> Setting {
-        self.effect = Effect::Later;
         self.doc = doc;
         self
     }

@@ -195,7 +195,6 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match self.effect {
-            Effect::Later => write!(f, "{name} is set and has no effect yet"),
             Effect::Retired => write!(f, "{name} is a setting of Kafka before version 4 and has no effect"),
             Effect::Never | Effect::Now => write!(f, "{name} is set and has no effect in this broker"),
         }
@@ -257,7 +256,6 @@ mod tests {
     fn settings_without_effect_are_kept_and_announced() {
         let settings = set(&[
             "num.io.threads=8",
-            "log.retention.check.interval.ms=1000",
             "zookeeper.connect=zk:2181",
             "listener.name.internal.ssl.keystore.location=/k",
             "num.partitions=2",
@@ -268,7 +266,6 @@ mod tests {
             warnings,
             [
                 "listener.name.internal.ssl.keystore.location is set and has no effect in this broker",
-                "log.retention.check.interval.ms is set and has no effect yet",
                 "num.io.threads is set and has no effect in this broker",
                 "zookeeper.connect is a setting of Kafka before version 4 and has no effect",
             ]
@@ -293,7 +290,7 @@ mod tests {
             if let Some(default) = setting.default {
                 assert_eq!(setting.check(default), Ok(()), "{}", setting.name);
             }
-            assert_eq!(setting.effect == Effect::Now || setting.effect == Effect::Later, !setting.doc.is_empty());
+            assert_eq!(setting.effect == Effect::Now, !setting.doc.is_empty());
         }
     }
 }

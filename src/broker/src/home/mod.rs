@@ -91,6 +91,9 @@ impl Home {
             self.remove(at, context);
         }
         self.log.set_producer_expiration_ms(context.config.producer_id_expiration_ms(context.image));
+        let keys_bytes = context.config.log_cleaner_dedupe_buffer_size(context.image) / context.topics.shard_count();
+        let keys_bytes = usize::try_from(keys_bytes).unwrap_or(usize::MAX);
+        self.log.set_cleaner(context.config.log_cleaner_backoff_ms(context.image), keys_bytes);
         let topics = context.topics;
         for known in topics.iter() {
             self.follow_topic(known, context);
@@ -104,7 +107,7 @@ impl Home {
             if context.topics.home(at) != context.post.own() {
                 continue;
             }
-            let settings = PartitionSettings { segment_bytes: known.config.segment_bytes };
+            let settings = partition_settings(&known.config);
             match self.partitions.get_mut(&at) {
                 Some(partition) if Arc::ptr_eq(&partition.config, &known.config) => {}
                 Some(partition) => {
@@ -305,6 +308,22 @@ impl Home {
                 _ => unreachable!("only reads are parked"),
             }
         }
+    }
+}
+
+/// What of a topic's settings its logs go by.
+fn partition_settings(config: &TopicConfig) -> PartitionSettings {
+    PartitionSettings {
+        segment_bytes: config.segment_bytes,
+        segment_ms: config.segment_ms,
+        delete: config.cleanup_policy.delete,
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        compact: config.cleanup_policy.compact,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: config.min_compaction_lag_ms,
+        max_compaction_lag_ms: config.max_compaction_lag_ms,
+        delete_retention_ms: config.delete_retention_ms,
     }
 }
 
