@@ -157,6 +157,8 @@ fn log_config(rng: &mut Rng) -> LogConfig {
         files_max: rng.range(16, 64) as usize,
         // A batch fits into the smallest.
         segment_bytes_max: rng.spread(32, 1024) as u32 * 1024,
+        retention_check_ms: rng.spread(5, 500),
+        cleaner_backoff_ms: rng.spread(5, 500),
         ..LogConfig::default()
     }
 }

@@ -1,6 +1,6 @@
 //! What is to happen in one run: how long, which faults, which stops, which people.
 
-use crate::clients::{Actor, Admin, Consumer, Deleter, Hostile, Idempotent, Plain};
+use crate::clients::{Actor, Admin, Consumer, Deleter, Hostile, Idempotent, Plain, TIMES_BACK_MS};
 use crate::faults::Faults;
 use crate::oracle::Rules;
 use crate::rng::Rng;
@@ -70,5 +70,12 @@ fn people(rng: &mut Rng) -> Vec<Box<dyn Actor>> {
 
 /// What holds for a topic.
 fn rules(rng: &mut Rng) -> Rules {
-    Rules { log_append_time: rng.chance(250), ..Rules::default() }
+    let mut rules = Rules { log_append_time: rng.chance(250), ..Rules::default() };
+    match rng.below(10) {
+        0..2 => rules.compacts = true,
+        2 => rules.retention_ms = Some(rng.spread(100, 2 * TIMES_BACK_MS) as i64),
+        3 => rules.retention_bytes = Some(rng.spread(16, 512) * 1024),
+        _ => (),
+    }
+    rules
 }

@@ -31,8 +31,8 @@ pub(crate) struct Consumer {
 struct Known {
     start: Start,
     end: u64,
-    /// A record at or after the time that is asked for.
-    has_time: bool,
+    /// A record at or after the time that is asked for: the last one.
+    has_time: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -231,7 +231,7 @@ impl Consumer {
         let (oracle, asked) = (&*stage.oracle, self.asked);
         let known = |place: &Place| {
             let (topic, partition) = (place.topic, place.partition);
-            let has_time = asked >= 0 && oracle.knows_at_or_after(topic, partition, asked);
+            let has_time = oracle.last_at_or_after(topic, partition, asked).filter(|_| asked >= 0);
             let (start, end) = (oracle.known_start(topic, partition), oracle.known_end(topic, partition));
             ((topic, partition), Known { start, end, has_time })
         };
@@ -250,7 +250,8 @@ impl Place {
         let place = format_args!("{topic}-{partition}");
         let rotten = stage.oracle.is_rotten(topic, partition);
         if asked >= 0 && offset == -1 {
-            assert!(rotten || !known.has_time, "{place}: nothing at or after {asked}, where a record was told");
+            let there = known.has_time.is_some_and(|at| !stage.oracle.may_be_gone(topic, partition, at));
+            assert!(rotten || !there, "{place}: nothing at or after {asked}, where a record was told");
             return;
         }
         let offset = u64::try_from(offset).expect("an offset");
@@ -349,7 +350,7 @@ pub(super) fn read_batches(stage: &mut Stage<'_>, topic: TopicIndex, partition: 
 }
 
 /// How far back a record's time may lie when it is sent.
-pub(super) const TIMES_BACK_MS: u64 = 20_000;
+pub(crate) const TIMES_BACK_MS: u64 = 20_000;
 
 const LATEST: i64 = -1;
 pub(super) const EARLIEST: i64 = -2;

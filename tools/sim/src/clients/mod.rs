@@ -10,7 +10,7 @@ mod session;
 mod verifier;
 
 pub(crate) use admin::{Admin, STABLE};
-pub(crate) use consumer::Consumer;
+pub(crate) use consumer::{Consumer, TIMES_BACK_MS};
 pub(crate) use deleter::Deleter;
 pub(crate) use hostile::Hostile;
 pub(crate) use idempotent::Idempotent;

@@ -3,12 +3,12 @@
 use super::{Oracle, TopicIndex};
 
 impl Oracle {
-    /// Whether a record at or after a time is known to stand in a partition, that no rot hides.
-    pub(crate) fn knows_at_or_after(&self, topic: TopicIndex, partition: u32, asked: i64) -> bool {
-        let Some(from) = self.stays_from(topic, partition) else { return false };
-        let known = &self.topics[topic].partitions[partition as usize];
-        let late = |told: &&Option<super::Told>| told.and_then(|told| told.timestamp).is_some_and(|time| time >= asked);
-        known.told.iter().skip(from as usize).any(|told| late(&told))
+    /// The last record at or after a time that is known to stand in a partition, if nothing there may go by itself.
+    pub(crate) fn last_at_or_after(&self, topic: TopicIndex, partition: u32, asked: i64) -> Option<u64> {
+        let from = self.stays_from(topic, partition)?;
+        let told = self.topics[topic].partitions[partition as usize].told.iter().enumerate().skip(from as usize);
+        let late = |told: &Option<super::Told>| told.and_then(|told| told.timestamp).is_some_and(|time| time >= asked);
+        told.rev().find(|(_, told)| late(told)).map(|(at, _)| at as u64)
     }
 
     /// A lookup by time has found a record.
