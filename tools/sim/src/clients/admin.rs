@@ -228,7 +228,7 @@ impl Admin {
     /// Gives a topic another partition, or tries again to.
     fn grow(&mut self, stage: &mut Stage<'_>) -> bool {
         let grows = |name: &&mut Name| matches!(name.state, State::Present(_)) && name.partitions < PARTITIONS_MAX;
-        let Some((index, name)) = self.names.iter_mut().enumerate().find(|(_, name)| grows(&name)) else {
+        let Some((index, name)) = self.names.iter_mut().enumerate().find(|(_, name)| grows(name)) else {
             return false;
         };
         let State::Present(topic) = name.state else { unreachable!("just looked") };
