@@ -69,8 +69,8 @@ impl Oracle {
         for key in 0..KEYS {
             let of_key = |id: RecordId| self.records[id as usize].new.key == Some(key);
             let all = known.told.iter().enumerate().skip(known.start as usize);
-            let of_key_told = all.filter_map(|(at, told)| Some((at as u64, (*told)?.id)));
-            let Some((offset, id)) = of_key_told.filter(|(_, id)| of_key(*id)).next_back() else { continue };
+            let mut all = all.filter_map(|(at, told)| Some((at as u64, (*told)?.id)));
+            let Some((offset, id)) = all.rfind(|(_, id)| of_key(*id)) else { continue };
             if known.pass.contains(&offset) || known.rots_at(offset) {
                 continue;
             }
