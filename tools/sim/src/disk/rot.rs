@@ -54,8 +54,10 @@ impl Disk {
                 files.push((path, node));
             }
         }
+        let bases: Vec<_> = files.iter().filter_map(|(path, _)| base(path)).collect();
         if class == FileClass::Segment {
-            files = closed(files);
+            // Nothing is written any more to a segment that is followed by another, and nothing of it is a tail.
+            files.retain(|(path, _)| next_base(path, &bases).is_some());
         }
         if files.is_empty() {
             return None;
@@ -67,7 +69,7 @@ impl Disk {
                 if batches.is_empty() {
                     return None;
                 }
-                let segment = batches[0].offsets.start..batches[batches.len() - 1].offsets.end;
+                let segment = base(&path)?.1..next_base(&path, &bases)?;
                 let batch = batches.swap_remove(rng.index(batches.len()));
                 let directory = path.parent()?.file_name()?.to_str()?.to_owned();
                 // Headers are what a broker believes without looking further.
@@ -102,11 +104,16 @@ impl Disk {
     }
 }
 
-/// Segments that are followed by another one: nothing is written to them any more, and nothing of them is a tail.
-fn closed(files: Vec<(PathBuf, NodeId)>) -> Vec<(PathBuf, NodeId)> {
-    let is_closed = |path: &PathBuf| files.iter().any(|(other, _)| other.parent() == path.parent() && other > path);
-    let closed: Vec<bool> = files.iter().map(|(path, _)| is_closed(path)).collect();
-    files.into_iter().zip(closed).filter(|(_, closed)| *closed).map(|(file, _)| file).collect()
+/// A partition's directory, and where a segment of it begins by its name.
+fn base(path: &Path) -> Option<(PathBuf, u64)> {
+    Some((path.parent()?.to_owned(), path.file_stem()?.to_str()?.parse().ok()?))
+}
+
+/// Where the segment behind another begins.
+fn next_base(path: &Path, bases: &[(PathBuf, u64)]) -> Option<u64> {
+    let (directory, own) = base(path)?;
+    let later = bases.iter().filter(|(other, base)| *other == directory && *base > own);
+    later.map(|(_, base)| *base).min()
 }
 
 /// A batch begins with its first offset (8), its length (4) and its leader epoch (4).
