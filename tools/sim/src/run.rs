@@ -204,7 +204,6 @@ impl Run {
             START if self.broker.is_none() => {
                 let drawn = self.rng.range(1, 4) as usize;
                 self.starts += 1;
-                self.oracle.restarted(STARTS_SURVIVE);
                 let setup = Setup {
                     shards: self.shards.unwrap_or(drawn),
                     directories: self.directories,
@@ -259,6 +258,7 @@ impl Run {
         self.stop_ns = None;
         if self.broker.take().is_some() {
             self.world.borrow_mut().kill(power_cut);
+            self.oracle.died(STARTS_SURVIVE);
             let down_ns = self.rng.spread(100_000, 50_000_000);
             self.timer(down_ns, START);
         }

@@ -29,7 +29,7 @@ pub(crate) struct Oracle {
     pub(crate) topics: Vec<Topic>,
     records: Vec<Sent>,
     producer_ids: BTreeSet<i64>,
-    /// How often the broker was started.
+    /// How often the broker died.
     lives: u32,
     /// The latest that the wall clock has shown.
     wall_max_ms: i64,

@@ -17,8 +17,8 @@ impl Oracle {
         known.deletable = known.deletable.max(to);
     }
 
-    /// The broker is started: what it told of starts may have been in its memory alone, what it acknowledged not.
-    pub(crate) fn restarted(&mut self, starts_survive: bool) {
+    /// The broker dies: what it told of starts may have been in its memory alone, what it acknowledged not.
+    pub(crate) fn died(&mut self, starts_survive: bool) {
         self.lives += 1;
         for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             partition.start = if starts_survive { partition.promised } else { 0 };
