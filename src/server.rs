@@ -218,6 +218,8 @@ fn parts(
             cache_bytes,
             files_max: (nofile / 2) as usize / plan.shard_count,
             producer_expiration_ms: plan.config.producer_id_expiration_ms,
+            retention_check_ms: plan.config.log_retention_check_interval_ms,
+            free_bytes_min: plan.config.retention_min_free_bytes,
             ..log::LogConfig::default()
         },
         stop: stop.clone(),

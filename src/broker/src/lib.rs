@@ -18,5 +18,6 @@ mod request;
 mod shard;
 mod topics;
 
+pub use log::LogConfig;
 pub use mail::{Link, links};
 pub use shard::{Parts, Shard, Turned};

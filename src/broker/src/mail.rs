@@ -52,6 +52,10 @@ pub(crate) enum Letter {
     ListOffsets(ListOffsets),
     /// Back: the offsets.
     ListedOffsets { request: RequestRef, results: Vec<(u32, OffsetResult)> },
+    /// To a partition's home: delete old records.
+    DeleteRecords(DeleteRecords),
+    /// Back: what became of it.
+    DeletedRecords { request: RequestRef, results: Vec<(u32, DeleteResult)> },
     /// To shard 0: a request that changes metadata, as it came.
     Control { request: RequestRef, command: Command },
     /// Back: the whole response frame, `None` where the connection goes on by itself (or must close: bad bytes).
@@ -212,6 +216,23 @@ impl OffsetResult {
         OffsetResult { error, offset: None, timestamp: None, leader_epoch: None }
     }
 }
+
+#[derive(Debug)]
+pub(crate) struct DeleteRecords {
+    pub(crate) request: RequestRef,
+    pub(crate) parts: Vec<DeletePart>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeletePart {
+    pub(crate) index: u32,
+    pub(crate) at: TopicPartition,
+    /// The first record that stays; `None`: the high watermark.
+    pub(crate) before: Option<Offset>,
+}
+
+/// The start offset once no restart brings the records back, or why they stay.
+pub(crate) type DeleteResult = Result<Offset, ErrorCode>;
 
 /// Carries this shard's letters.
 #[derive(Debug)]

@@ -326,6 +326,8 @@ impl Shard {
             Letter::Release(lease) => home.release(lease, context.out),
             Letter::ListOffsets(list) => home.list_offsets(list, context),
             Letter::ListedOffsets { request, results } => connections.listed(request, results, context),
+            Letter::DeleteRecords(delete) => home.delete_records(delete, context),
+            Letter::DeletedRecords { request, results } => connections.deleted(request, results, context),
             Letter::Controlled { request, outcome } => connections.controlled(request, outcome, context),
             Letter::Adopt { socket, peer, local } => connections.adopt(socket, peer, local, context),
             Letter::CloseSession { id } => connections.close_session(id),
@@ -335,7 +337,7 @@ impl Shard {
     }
 
     fn take_image(&mut self, version: u64, image: Arc<Image>, now: Instant, wall: model::Timestamp) {
-        self.topics.update(&image, &self.config);
+        self.topics.update(&self.image, &image, &self.config);
         self.image = image;
         self.untold.push(version);
         // Logs that are being closed open nothing any more; the next start follows.

@@ -30,13 +30,19 @@ impl Topics {
         Topics { shard_count, by_id: BTreeMap::new() }
     }
 
-    /// Takes a new image; what it shares with the earlier one is kept.
-    pub(crate) fn update(&mut self, image: &Image, config: &BrokerConfig) {
+    /// Goes from one image to the next; what they share is kept.
+    pub(crate) fn update(&mut self, from: &Image, to: &Image, config: &BrokerConfig) {
+        let same_broker = to.has_broker_configs_of(from);
         let mut earlier = std::mem::take(&mut self.by_id);
-        for topic in image.topics() {
+        for topic in to.topics() {
             let known = match earlier.remove(&topic.id) {
-                Some(known) if Arc::ptr_eq(&known.topic, topic) => known,
-                _ => Known { topic: topic.clone(), config: Arc::new(config.topic(&topic.configs)) },
+                Some(known) if same_broker && Arc::ptr_eq(&known.topic, topic) => known,
+                earlier => {
+                    let effective = config.topic(to, &topic.configs);
+                    // The same settings stay the same memory: who compares knows that nothing changed.
+                    let kept = earlier.map(|known| known.config).filter(|earlier| **earlier == effective);
+                    Known { topic: topic.clone(), config: kept.unwrap_or_else(|| Arc::new(effective)) }
+                }
             };
             self.by_id.insert(topic.id, known);
         }
@@ -56,6 +62,11 @@ impl Topics {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Known> {
         self.by_id.values()
+    }
+
+    /// How many shards there are; at least one.
+    pub(crate) fn shard_count(&self) -> u64 {
+        self.shard_count as u64
     }
 
     /// The shard where a partition lives: computed, never stored, so the same data starts with any number of shards.

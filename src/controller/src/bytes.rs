@@ -27,6 +27,15 @@ impl<'a> Reader<'a> {
         self.take().map(|[byte]| byte)
     }
 
+    /// Whether an optional field follows.
+    pub(crate) fn flag(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::OutOfRange),
+        }
+    }
+
     pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         self.take().map(u16::from_be_bytes)
     }
@@ -65,4 +74,15 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     let length = u16::try_from(text.len()).expect("texts were bounded when they were admitted");
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a flag, and the text if there is one.
+pub(crate) fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
+    out.push(u8::from(text.is_some()));
+    text.into_iter().for_each(|text| put_text(out, text));
+}
+
+/// Whether the text fits the length field.
+pub(crate) fn is_storable(text: &str) -> bool {
+    text.len() <= usize::from(u16::MAX)
 }

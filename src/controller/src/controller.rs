@@ -174,3 +174,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// A set is one batch, and a batch is read into memory whole.
+pub(crate) const RECORD_SET_BYTES_MAX: usize = 8 << 20;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use model::{LeaderEpoch, NodeId, TopicId, Uuid};
 
+use crate::bytes::is_storable;
+use crate::controller::RECORD_SET_BYTES_MAX;
 use crate::topic_set::{CONFIG_COUNT_MAX, PARTITION_COUNT_MAX, PARTITIONS_PER_REQUEST_MAX};
 use crate::{Configs, Controller, Decided, Image, MetadataRecord, Refusal, Topic, check_topic_name};
 
@@ -203,11 +205,3 @@ impl Creation {
         }
     }
 }
-
-/// Whether the text fits the length field of a record.
-fn is_storable(text: &str) -> bool {
-    text.len() <= usize::from(u16::MAX)
-}
-
-/// A set is one batch, and a batch is read into memory whole.
-const RECORD_SET_BYTES_MAX: usize = 8 << 20;

@@ -11,7 +11,7 @@ use crate::MetadataRecord;
 use crate::name::check_topic_name;
 use crate::topic_set::{PARTITION_COUNT_MAX, TopicSet};
 
-/// A topic's own values, by setting.
+/// The values that a topic or a broker was given, by setting.
 pub type Configs = BTreeMap<Arc<str>, Arc<str>>;
 
 /// A topic as the metadata has it.
@@ -36,6 +36,8 @@ pub struct Image {
     node_id: Option<NodeId>,
     next_producer_id: Option<ProducerId>,
     topics: Arc<TopicSet>,
+    /// What broker settings were changed to while the broker ran; nothing is empty. `None`: for all brokers.
+    broker_configs: Arc<BTreeMap<Option<NodeId>, Configs>>,
 }
 
 /// Why records do not follow from an image. Only a log that was written wrongly has such.
@@ -93,6 +95,17 @@ impl Image {
     /// The first producer id that surely was not handed out.
     pub fn next_producer_id(&self) -> ProducerId {
         self.next_producer_id.unwrap_or(ProducerId(0))
+    }
+
+    /// The dynamic values of broker settings: a node's own, or (`None`) those of all that have none of their own.
+    pub fn broker_configs(&self, node: Option<NodeId>) -> &Configs {
+        static NOTHING: Configs = Configs::new();
+        self.broker_configs.get(&node).unwrap_or(&NOTHING)
+    }
+
+    /// Whether no dynamic value of a broker setting differs from that image's.
+    pub fn has_broker_configs_of(&self, other: &Image) -> bool {
+        Arc::ptr_eq(&self.broker_configs, &other.broker_configs) || self.broker_configs == other.broker_configs
     }
 
     /// The topic of this name.
@@ -192,6 +205,22 @@ impl Image {
                 self.next_producer_id = Some(*next);
                 Ok(())
             }
+            MetadataRecord::BrokerConfig { node, key, value } => {
+                self.set_broker_config(*node, key, value.as_ref());
+                Ok(())
+            }
+        }
+    }
+
+    fn set_broker_config(&mut self, node: Option<NodeId>, key: &Arc<str>, value: Option<&Arc<str>>) {
+        let all = Arc::make_mut(&mut self.broker_configs);
+        let configs = all.entry(node).or_default();
+        match value {
+            Some(value) => configs.insert(Arc::clone(key), Arc::clone(value)),
+            None => configs.remove(key),
+        };
+        if configs.is_empty() {
+            all.remove(&node);
         }
     }
 
@@ -230,6 +259,13 @@ impl Image {
         }
         records.extend(self.node_id.map(|node_id| MetadataRecord::NodeRegistered { node_id }));
         records.extend(self.next_producer_id.map(|next| MetadataRecord::ProducerIdBlock { next }));
+        for (node, configs) in &*self.broker_configs {
+            records.extend(configs.iter().map(|(key, value)| MetadataRecord::BrokerConfig {
+                node: *node,
+                key: Arc::clone(key),
+                value: Some(Arc::clone(value)),
+            }));
+        }
         for topic in self.topics() {
             records.extend(topic.to_records());
         }

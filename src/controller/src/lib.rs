@@ -1,6 +1,6 @@
 //! The cluster's metadata as a state machine: requests in, records and an answer out; records in, an image out.
 //!
-//! Owns what a topic, a partition count, a topic setting and a producer-id block are, the rules by which they
+//! Owns what a topic, a partition count, a topic's or a broker's changed setting and a producer-id block are, the rules by which they
 //! change, and the byte form of the records that say so. Never reads a file, a socket, a clock or a source of
 //! randomness (entropy is an argument), never knows where a partition's data lies or which version a client speaks.
 //!
@@ -11,6 +11,7 @@
 //! - an image replayed from the log equals the image that the live controller had.
 #![forbid(unsafe_code)]
 
+mod alter_configs;
 mod bytes;
 mod controller;
 mod create_topics;
@@ -26,6 +27,7 @@ mod topic_set;
 /// The records of the metadata log and their byte form.
 pub mod metadata_record;
 
+pub use alter_configs::{ConfigResource, NewConfigs};
 pub use controller::{Controller, Decided, RecordSet, SetId, StartError};
 pub use create_topics::{Assignment, CreateTopics, NewTopic};
 pub use image::{ApplyError, Configs, Image, Topic};

@@ -13,6 +13,7 @@
 //! | 6 | `TopicConfig` | topic id, key, `0` (deleted) or `1` and the value |
 //! | 7 | `RemoveTopic` | topic id |
 //! | 8 | `ProducerIdBlock` | first id of the next block, `i64` |
+//! | 9 | `BrokerConfig` | `0` (all brokers) or `1` and the node id `i32`, key, `0` (deleted) or `1` and the value |
 //!
 //! A type or version that is not in the table is a named error: the log was written by a newer program, and
 //! guessing at metadata would lose it.
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use model::{LeaderEpoch, NodeId, ProducerId, TopicId, Uuid};
 
-use crate::bytes::{Reader, put_text};
+use crate::bytes::{Reader, put_optional_text, put_text};
 
 /// One entry of the metadata log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,6 +79,15 @@ pub enum MetadataRecord {
         /// First id of the next block.
         next: ProducerId,
     },
+    /// A broker setting's dynamic value was set or deleted.
+    BrokerConfig {
+        /// Whose value it is; `None`: every broker's that has none of its own.
+        node: Option<NodeId>,
+        /// The setting's name.
+        key: Arc<str>,
+        /// `None`: what the broker was started with holds again.
+        value: Option<Arc<str>>,
+    },
 }
 
 /// Why bytes are no metadata record of this program.
@@ -126,13 +136,18 @@ impl MetadataRecord {
             MetadataRecord::TopicConfig { topic, key, value } => {
                 out.extend_from_slice(&topic.0);
                 put_text(&mut out, key);
-                out.push(u8::from(value.is_some()));
-                if let Some(value) = value {
-                    put_text(&mut out, value);
-                }
+                put_optional_text(&mut out, value.as_deref());
             }
             MetadataRecord::RemoveTopic { topic } => out.extend_from_slice(&topic.0),
             MetadataRecord::ProducerIdBlock { next } => out.extend_from_slice(&next.0.to_be_bytes()),
+            MetadataRecord::BrokerConfig { node, key, value } => {
+                out.push(u8::from(node.is_some()));
+                if let Some(node) = node {
+                    out.extend_from_slice(&node.0.to_be_bytes());
+                }
+                put_text(&mut out, key);
+                put_optional_text(&mut out, value.as_deref());
+            }
         }
         out
     }
@@ -142,7 +157,7 @@ impl MetadataRecord {
         let mut reader = Reader::new(bytes);
         let kind = reader.u8()?;
         let version = reader.u8()?;
-        if !(SNAPSHOT..=PRODUCER_ID_BLOCK).contains(&kind) {
+        if !(SNAPSHOT..=BROKER_CONFIG).contains(&kind) {
             return Err(DecodeError::UnknownType(kind));
         }
         if version != VERSION {
@@ -169,14 +184,15 @@ impl MetadataRecord {
             TOPIC_CONFIG => MetadataRecord::TopicConfig {
                 topic: reader.uuid()?,
                 key: reader.text()?,
-                value: match reader.u8()? {
-                    0 => None,
-                    1 => Some(reader.text()?),
-                    _ => return Err(DecodeError::OutOfRange),
-                },
+                value: reader.flag()?.then(|| reader.text()).transpose()?,
             },
             REMOVE_TOPIC => MetadataRecord::RemoveTopic { topic: reader.uuid()? },
             PRODUCER_ID_BLOCK => MetadataRecord::ProducerIdBlock { next: ProducerId(not_negative(reader.i64()?)?) },
+            BROKER_CONFIG => MetadataRecord::BrokerConfig {
+                node: reader.flag()?.then(|| reader.i32().and_then(not_negative)).transpose()?.map(NodeId),
+                key: reader.text()?,
+                value: reader.flag()?.then(|| reader.text()).transpose()?,
+            },
             kind => return Err(DecodeError::UnknownType(kind)),
         })
     }
@@ -191,6 +207,7 @@ impl MetadataRecord {
             MetadataRecord::TopicConfig { .. } => TOPIC_CONFIG,
             MetadataRecord::RemoveTopic { .. } => REMOVE_TOPIC,
             MetadataRecord::ProducerIdBlock { .. } => PRODUCER_ID_BLOCK,
+            MetadataRecord::BrokerConfig { .. } => BROKER_CONFIG,
         }
     }
 }
@@ -226,6 +243,7 @@ const PARTITIONS: u8 = 5;
 const TOPIC_CONFIG: u8 = 6;
 const REMOVE_TOPIC: u8 = 7;
 const PRODUCER_ID_BLOCK: u8 = 8;
+const BROKER_CONFIG: u8 = 9;
 
 #[cfg(test)]
 mod tests {
@@ -243,6 +261,8 @@ mod tests {
             MetadataRecord::TopicConfig { topic, key: "segment.bytes".into(), value: None },
             MetadataRecord::RemoveTopic { topic },
             MetadataRecord::ProducerIdBlock { next: ProducerId(1000) },
+            MetadataRecord::BrokerConfig { node: None, key: "log.retention.ms".into(), value: Some("1".into()) },
+            MetadataRecord::BrokerConfig { node: Some(NodeId(3)), key: "log.retention.ms".into(), value: None },
         ]
     }
 
@@ -274,9 +294,11 @@ mod tests {
     #[test]
     fn what_a_newer_program_wrote_is_named_not_guessed() {
         assert_eq!(MetadataRecord::decode(&[0, 0]), Err(DecodeError::UnknownType(0)));
-        assert_eq!(MetadataRecord::decode(&[9, 0]), Err(DecodeError::UnknownType(9)));
+        assert_eq!(MetadataRecord::decode(&[10, 0]), Err(DecodeError::UnknownType(10)));
         assert_eq!(MetadataRecord::decode(&[4, 1]), Err(DecodeError::UnknownVersion { kind: 4, version: 1 }));
         assert_eq!(MetadataRecord::decode(&[3, 0, 0xff, 0, 0, 0]), Err(DecodeError::OutOfRange));
+        assert_eq!(MetadataRecord::decode(&[9, 0, 2]), Err(DecodeError::OutOfRange));
+        assert_eq!(MetadataRecord::decode(&[9, 0, 1, 0xff, 0, 0, 0]), Err(DecodeError::OutOfRange));
     }
 
     #[test]

@@ -124,8 +124,10 @@ impl fmt::Display for Refusal {
             Refusal::AssignmentCount { expected } => {
                 write!(f, "the request adds {expected} partitions and must assign as many")
             }
-            Refusal::InvalidConfig => write!(f, "a setting of the topic is not valid"),
-            Refusal::TooManyConfigs => write!(f, "a topic has at most {CONFIG_COUNT_MAX} settings of its own"),
+            Refusal::InvalidConfig => write!(f, "a setting is not valid"),
+            Refusal::TooManyConfigs => {
+                write!(f, "a topic or a broker has at most {CONFIG_COUNT_MAX} settings of its own")
+            }
             Refusal::ProducerIdsExhausted => write!(f, "there are no producer ids left"),
         }
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use controller::{
-    Assignment, Configs, Controller, CreatePartitions, CreateTopics, Decided, Image, NewPartitions, NewTopic, Refusal,
-    StartError, Topic, TopicReference, replay_set,
+    Assignment, ConfigResource, Configs, Controller, CreatePartitions, CreateTopics, Decided, Image, NewConfigs,
+    NewPartitions, NewTopic, Refusal, StartError, Topic, TopicReference, replay_set,
 };
 use model::{ErrorCode, NodeId, ProducerId, Uuid};
 
@@ -306,6 +306,53 @@ fn producer_ids_are_never_handed_out_twice() {
     assert_eq!(second.take(), Some(ProducerId(1000)));
 }
 
+fn altered(resource: ConfigResource, configs: Configs) -> NewConfigs {
+    NewConfigs { resource, configs }
+}
+
+#[test]
+fn a_resource_has_the_values_it_is_given_and_no_other() {
+    let mut world = World::new();
+    world.create_one(NewTopic { configs: configs("a", "1"), ..named("t") }).expect("a valid topic");
+    let node = ConfigResource::Broker(Some(NodeId(1)));
+    let items = [
+        altered(ConfigResource::Topic("t".into()), configs("b", "2")),
+        altered(ConfigResource::Topic("x".into()), configs("b", "2")),
+        altered(ConfigResource::Broker(None), configs("c", "3")),
+        altered(node.clone(), configs("c", "4")),
+    ];
+    let decided = world.controller.alter_configs(&items, false);
+    assert_eq!(decided.record_set.as_ref().map(|set| set.payloads.len()), Some(4), "one of them takes a value away");
+    assert_eq!(world.commit(decided), [Ok(()), Err(Refusal::UnknownTopic), Ok(()), Ok(())]);
+    let image = Image::clone(world.controller.durable());
+    assert_eq!(image.topic("t").map(|topic| &topic.configs), Some(&configs("b", "2")));
+    assert_eq!(image.broker_configs(None), &configs("c", "3"));
+    assert_eq!(image.broker_configs(Some(NodeId(1))), &configs("c", "4"));
+    assert_eq!(image.broker_configs(Some(NodeId(2))), &Configs::new());
+
+    let again = world.controller.alter_configs(&items, false);
+    assert_eq!(again.record_set, None, "nothing differs");
+    let decided = world.controller.alter_configs(&[altered(node, Configs::new())], false);
+    world.commit(decided);
+    assert_eq!(world.controller.durable().broker_configs(Some(NodeId(1))), &Configs::new());
+    assert!(!world.controller.durable().has_broker_configs_of(&image));
+}
+
+#[test]
+fn changed_values_that_are_only_validated_or_too_many_change_nothing() {
+    let mut world = World::new();
+    world.create_one(named("t")).expect("a valid topic");
+    let topic = || ConfigResource::Topic("t".into());
+    let decided = world.controller.alter_configs(&[altered(topic(), configs("a", "1"))], true);
+    assert_eq!((decided.record_set, decided.answer), (None, vec![Ok(())]));
+    let many: Configs = (0..129).map(|key| (format!("k{key}").into(), "v".into())).collect();
+    let long = configs("a", &"v".repeat(1 << 16));
+    for (configs, refusal) in [(many, Refusal::TooManyConfigs), (long, Refusal::InvalidConfig)] {
+        let decided = world.controller.alter_configs(&[altered(topic(), configs)], false);
+        assert_eq!((decided.record_set, decided.answer), (None, vec![Err(refusal)]));
+    }
+}
+
 #[test]
 fn decisions_see_what_is_still_being_written_and_their_answers_wait_for_it() {
     let mut world = World::new();
@@ -366,7 +413,7 @@ fn commit_set(world: &mut World, set: controller::RecordSet) {
 fn random_step(world: &mut World, in_flight: &mut VecDeque<controller::RecordSet>) {
     let name = |random: &mut Random| format!("t{}{}", [".", "_", "-"][random.below(3) as usize], random.below(8));
     let topic = name(&mut world.random);
-    let set = match world.random.below(10) {
+    let set = match world.random.below(12) {
         0..=2 => {
             let other = name(&mut world.random);
             let count = world.random.below(5) as i32;
@@ -383,6 +430,14 @@ fn random_step(world: &mut World, in_flight: &mut VecDeque<controller::RecordSet
         }
         5 => world.controller.delete_topics(&[TopicReference::Name(topic)]).record_set,
         6 => world.controller.allocate_producer_ids().record_set,
+        10..=11 => {
+            let node = Some(NodeId(world.random.below(2) as i32)).filter(|node| node.0 > 0);
+            let value = format!("{}", world.random.below(3));
+            let new = if value == "0" { Configs::new() } else { configs("k", &value) };
+            let items =
+                [altered(ConfigResource::Broker(node), new.clone()), altered(ConfigResource::Topic(topic), new)];
+            world.controller.alter_configs(&items, false).record_set
+        }
         7 if world.random.below(8) == 0 => {
             in_flight.clear();
             world.controller.failed();
@@ -403,6 +458,9 @@ fn a_mutated_or_cut_log_never_panics() {
     let mut world = World::new();
     let full = NewTopic { configs: configs("segment.bytes", "1048576"), ..named("a.b") };
     world.create_one(full).expect("a valid topic");
+    let broker = altered(ConfigResource::Broker(Some(NodeId(1))), configs("log.retention.ms", "1"));
+    let decided = world.controller.alter_configs(&[broker], false);
+    world.commit(decided);
     let payloads: Vec<Vec<u8>> = world.log.concat();
     for _ in 0..20_000 {
         let mut mutated = payloads.clone();

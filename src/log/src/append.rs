@@ -27,7 +27,8 @@ impl Log {
                 duplicate: true,
             });
         }
-        if let Err(error) = self.prepare(log, &header) {
+        let time = append.log_append_time.unwrap_or(append.max_timestamp);
+        if let Err(error) = self.prepare(log, &header, time, wall) {
             self.known(log).knowledge.producers.refused(&header, wall);
             return Err(error);
         }
@@ -35,7 +36,7 @@ impl Log {
     }
 
     /// Sees to it that there is room for a batch; an error passes.
-    fn prepare(&mut self, log: LogRef, header: &Header) -> Result<(), AppendError> {
+    fn prepare(&mut self, log: LogRef, header: &Header, time: Timestamp, wall: Timestamp) -> Result<(), AppendError> {
         let partition = self.known(log);
         let pending_bytes = partition.pending_bytes();
         if pending_bytes + header.size_bytes as u64 > PENDING_BYTES_MAX && pending_bytes > 0 {
@@ -44,7 +45,7 @@ impl Log {
         if partition.no_space && !fits(partition, header.size_bytes) {
             return Err(AppendError::NoSpace);
         }
-        if must_roll(partition, header) {
+        if must_roll(partition, header) || partition.is_old(time, wall) {
             self.roll_segment(log);
         }
         if self.make_room(log, header.size_bytes) { Ok(()) } else { Err(AppendError::Busy) }
@@ -60,7 +61,7 @@ impl Log {
         Ok(())
     }
 
-    fn appendable(&self, log: LogRef) -> Result<&Partition, AppendError> {
+    pub(crate) fn appendable(&self, log: LogRef) -> Result<&Partition, AppendError> {
         let partition = self.partition(log).ok_or(AppendError::Gone)?;
         match partition.state {
             State::Open if self.is_offline(partition) => Err(AppendError::Offline),
@@ -84,6 +85,7 @@ impl Log {
         let place = Place { offset: base_offset, position: active.end.position };
         active.end = Place { offset: header.next_offset(), position: place.position + header.size_bytes as u64 };
         active.pending.push_back(PendingBatch { end: active.end, base_offset, max_timestamp: header.max_timestamp });
+        active.note_time(header.max_timestamp, wall);
         active.index.as_mut().expect("the active segment has its index").push(place, header.max_timestamp);
         partition.knowledge.absorb(&header, Some(wall), producers_max);
         self.scratch = scratch;

@@ -25,6 +25,8 @@ pub(crate) struct Cold {
     located: VecDeque<Located>,
     /// What was read last for a lookup by time.
     pub(crate) window: Option<Window>,
+    /// The read in flight is of a file that was replaced meanwhile.
+    stale: bool,
 }
 
 /// Where a batch is whose header is not in memory.
@@ -80,7 +82,7 @@ impl Log {
         let (base, len) = (segment.base, segment.end.position);
         let cold = partition.cold.get_or_insert_default();
         if cold.scan.as_ref().is_none_or(|scan| scan.base != base) {
-            cold.scan = Some(Scan::new(base, len, Check::Headers, None));
+            cold.scan = Some(Scan::new(base, len, Check::Headers, None, true));
         }
         let position = cold.scan.as_ref().map_or(0, |scan| scan.next.position);
         let start = position / BLOCK * BLOCK;
@@ -125,6 +127,10 @@ impl Log {
         self.cold_bytes -= bytes;
         let task = self.known(log).cold.as_mut().and_then(|cold| cold.task.take());
         let task = task.expect("a cold read is in flight");
+        if std::mem::take(&mut self.known(log).cold.get_or_insert_default().stale) {
+            self.events.push(Event::Ready { log });
+            return self.look(log, out);
+        }
         match done {
             Ok(Done::Filled(buf)) => match task {
                 Task::Index { .. } => return self.index_read(log, task, &buf, out),
@@ -189,6 +195,18 @@ impl Log {
 }
 
 impl Cold {
+    pub(crate) fn is_reading(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// The files that were read are replaced.
+    pub(crate) fn forget(&mut self) {
+        self.scan = None;
+        self.located.clear();
+        self.window = None;
+        self.stale = self.task.is_some();
+    }
+
     /// Where the batch with `offset` begins in the segment at `base`, if that was looked for a moment ago.
     pub(crate) fn located(&self, base: Offset, offset: Offset) -> Option<Place> {
         let holds =
@@ -202,7 +220,8 @@ fn find_batch(from: Place, offset: Offset, start: u64, bytes: &[u8]) -> Option<(
     let mut place = from;
     while place.offset <= offset {
         let rest = bytes.get(usize::try_from(place.position - start).ok()?..)?;
-        let header = Header::peek(rest).ok().filter(|header| header.base_offset == place.offset)?;
+        // Compaction leaves gaps: an offset in one belongs to the batch behind it.
+        let header = Header::peek(rest).ok().filter(|header| header.base_offset >= place.offset)?;
         if offset < header.next_offset() {
             return Some((place, header.next_offset()));
         }

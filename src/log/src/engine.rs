@@ -9,9 +9,11 @@ use effect::{BufMut, Chunk, Done, Effects, Fault, File, Instant, Op, OpKind, Poo
 use metrics::ShardMetrics;
 use model::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
+use crate::cleaner::Cleaner;
 use crate::files::{Acquired, Files, HandleId, Key, Mode};
 use crate::job::{Job, Jobs, Work};
 use crate::partition::{Partition, State};
+use crate::retention::House;
 use crate::{Event, Failure, Lease, LogConfig, LogRef, PartitionSettings};
 
 /// A log directory.
@@ -21,6 +23,8 @@ pub(crate) struct Root {
     pub(crate) offline: bool,
     /// Its filesystem cannot set space aside.
     pub(crate) unreserved: bool,
+    /// It has less room than it should.
+    pub(crate) shortage_bytes: u64,
 }
 
 /// All partition logs of one shard.
@@ -58,6 +62,9 @@ pub struct Log {
     pub(crate) cold_bytes: usize,
     /// Logs still to be closed.
     pub(crate) closing: Option<usize>,
+    /// Whose turn it is to be looked at for old segments.
+    pub(crate) house: House,
+    pub(crate) cleaner: Cleaner,
 }
 
 impl Log {
@@ -88,6 +95,8 @@ impl Log {
             zeros: None,
             cold_bytes: 0,
             closing: None,
+            house: House::default(),
+            cleaner: Cleaner::default(),
         }
     }
 
@@ -98,22 +107,35 @@ impl Log {
         assert!(self.closing.is_none());
         let parent = dir.parent().map(PathBuf::from).unwrap_or_default();
         let root = self.roots.iter().position(|root| root.path == parent).unwrap_or_else(|| {
-            self.roots.push(Root { path: parent, offline: false, unreserved: false });
+            self.roots.push(Root { path: parent, offline: false, unreserved: false, shortage_bytes: 0 });
             self.roots.len() - 1
         });
-        let (slot, generation) = self.partitions.insert(Partition::new(at, dir, root, settings));
+        let (slot, generation) = self.partitions.insert(Partition::new(at, dir, root, settings.within(&self.config)));
         let log = LogRef { slot, generation };
         self.metrics.log_partitions.set(self.partitions.len() as u64);
         self.recover_queue.push_back(log);
+        self.house.add(log);
         self.start_recoveries(out);
         log
     }
 
     /// Changes a log's settings from the next append on.
     pub fn set_settings(&mut self, log: LogRef, settings: PartitionSettings) {
+        let settings = settings.within(&self.config);
         if let Some(partition) = self.partition_mut(log) {
             partition.settings = settings;
         }
+    }
+
+    /// Changes how long a silent producer is remembered.
+    pub fn set_producer_expiration_ms(&mut self, expiration_ms: u64) {
+        self.config.producer_expiration_ms = expiration_ms;
+    }
+
+    /// Changes how often compaction looks for work, and the memory that the keys of the next one may take.
+    pub fn set_cleaner(&mut self, backoff_ms: u64, keys_bytes: usize) {
+        self.config.cleaner_backoff_ms = backoff_ms;
+        self.config.cleaner_keys_bytes = keys_bytes;
     }
 
     /// The first offset that can be read.
@@ -165,11 +187,13 @@ impl Log {
             }
         }
         self.trim_cache();
+        self.keep_house(wall, out);
     }
 
     /// When [`Log::tick`] has something to do even if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.dirty.is_empty() { self.retry_at } else { Some(self.now) }
+        let due = if self.dirty.is_empty() { self.retry_at } else { Some(self.now) };
+        [due, self.house_deadline()].into_iter().flatten().min()
     }
 
     /// What has happened since the last call, in order.
@@ -193,7 +217,7 @@ impl Log {
         if let Err(fault) = &done {
             self.count_fault(fault);
         }
-        if !matches!(work, Work::Close | Work::Discard) {
+        if !matches!(work, Work::Close | Work::Discard | Work::Space(_)) {
             let partition = self.partition_mut(log).expect("a log stays while it has operations in flight");
             assert!(partition.ops > 0);
             partition.ops -= 1;
@@ -219,6 +243,9 @@ impl Log {
             Work::DropRemove => self.drop_removed(log, done, out),
             Work::DropSync => self.drop_synced(log, done, out),
             Work::RemoveRename | Work::RemoveSync => self.removing(log, work, done, out),
+            Work::Space(root) => self.space_asked(root, done),
+            Work::Clean(step) => self.clean_done(log, step, done, out),
+            Work::Swap(step) => self.swap_done(log, step, done, out),
         }
     }
 
@@ -273,6 +300,9 @@ impl Log {
         mode: Mode,
         out: &mut Effects,
     ) -> Option<(HandleId, File)> {
+        if self.known(log).is_renaming(base) {
+            return None;
+        }
         match self.files.acquire(Key { log, base, mode }) {
             Acquired::Open(handle, file) => Some((handle, file)),
             Acquired::Opening => None,
@@ -304,6 +334,7 @@ impl Log {
 
     fn file_opened(&mut self, log: LogRef, handle: HandleId, done: Result<Done, Fault>, out: &mut Effects) {
         let mode = self.files.mode(handle);
+        let doomed = self.files.is_doomed(handle);
         let file = match done {
             Ok(Done::Opened(file)) => Ok(file),
             Ok(other) => panic!("an opening was answered by {other:?}"),
@@ -322,6 +353,11 @@ impl Log {
             (Err(fault), _) if recovering => self.fail(log, Failure::Fault(fault), out),
             (Ok(_), _) if recovering => self.look(log, out),
             (Err(fault), Mode::Write) => self.write_fault(log, fault, out),
+            // Its segment was dropped meanwhile: whoever wanted to read it asks again and hears so.
+            (Err(_), Mode::Read | Mode::Splice) if doomed => {
+                self.events.push(Event::Ready { log });
+                self.look(log, out);
+            }
             (Err(fault), Mode::Read | Mode::Splice) => self.read_fault(log, fault, out),
             // Looked at now, not in the tick: others that open files might push this one out again before.
             (Ok(_), Mode::Write) => self.look(log, out),
@@ -354,12 +390,15 @@ impl Log {
             State::Recovering(_) => self.recover(log, out),
             State::Open if offline => {}
             State::Open => {
+                self.drop_below_start(log, out);
                 self.pump(log, out);
                 self.pump_drop(log, out);
+                self.pump_swap(log, out);
             }
             State::Truncating { .. } if offline => self.give_up_truncating(log, out),
             State::Truncating { .. } => {
                 self.pump(log, out);
+                self.pump_swap(log, out);
                 self.pump_truncate(log, out);
             }
             State::Closing => {

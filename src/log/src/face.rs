@@ -26,6 +26,17 @@ pub struct LogConfig {
     pub producer_expiration_ms: u64,
     /// Producers remembered in one partition; beyond it the one that was silent for longest is forgotten.
     pub producers_max: usize,
+    /// No segment becomes larger, whatever its partition's settings say.
+    pub segment_bytes_max: u32,
+    /// How often each log is looked at for what its retention lets go (`log.retention.check.interval.ms`).
+    pub retention_check_ms: u64,
+    /// How often each log is looked at for what can be compacted (`log.cleaner.backoff.ms`).
+    pub cleaner_backoff_ms: u64,
+    /// Memory for the keys of one compaction (`log.cleaner.dedupe.buffer.size`); one runs at a time.
+    pub cleaner_keys_bytes: usize,
+    /// Below so much free space on a log directory's filesystem the oldest segments that may be deleted go early;
+    /// 0: never.
+    pub free_bytes_min: u64,
 }
 
 impl Default for LogConfig {
@@ -35,20 +46,66 @@ impl Default for LogConfig {
             files_max: 512,
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             producers_max: 10_000,
+            segment_bytes_max: u32::MAX,
+            retention_check_ms: 5 * 60 * 1000,
+            cleaner_backoff_ms: 15_000,
+            cleaner_keys_bytes: 32 << 20,
+            free_bytes_min: 0,
         }
     }
 }
 
 /// Settings of one partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PartitionSettings {
     /// A segment is closed before it would pass this size (`segment.bytes`).
     pub segment_bytes: u32,
+    /// A segment is closed once its first record is this old when another comes (`segment.ms`).
+    pub segment_ms: u64,
+    /// Whether old segments go (`cleanup.policy`).
+    pub delete: bool,
+    /// A segment goes when all its records are older (`retention.ms`); `None`: never for its age.
+    pub retention_ms: Option<u64>,
+    /// The oldest segments go while the others still sum to this (`retention.bytes`); `None`: never for their size.
+    pub retention_bytes: Option<u64>,
+    /// Whether only the last record of each key is kept (`cleanup.policy`).
+    pub compact: bool,
+    /// Compaction begins when more than this share of the log is not compacted (`min.cleanable.dirty.ratio`).
+    pub min_cleanable_dirty_ratio: f64,
+    /// Younger records are not compacted.
+    pub min_compaction_lag_ms: u64,
+    /// Older ones are, whatever the share.
+    pub max_compaction_lag_ms: u64,
+    /// How long a tombstone stays once it was compacted (`delete.retention.ms`).
+    pub delete_retention_ms: u64,
+}
+
+impl PartitionSettings {
+    /// Everything is kept.
+    pub const DEFAULT: PartitionSettings = PartitionSettings {
+        segment_bytes: 1 << 30,
+        segment_ms: 7 * 24 * 60 * 60 * 1000,
+        delete: false,
+        retention_ms: None,
+        retention_bytes: None,
+        compact: false,
+        min_cleanable_dirty_ratio: 0.5,
+        min_compaction_lag_ms: 0,
+        max_compaction_lag_ms: u64::MAX,
+        delete_retention_ms: 24 * 60 * 60 * 1000,
+    };
+}
+
+impl PartitionSettings {
+    /// Within a shard's bounds.
+    pub(crate) fn within(self, config: &LogConfig) -> PartitionSettings {
+        PartitionSettings { segment_bytes: self.segment_bytes.min(config.segment_bytes_max), ..self }
+    }
 }
 
 impl Default for PartitionSettings {
     fn default() -> Self {
-        PartitionSettings { segment_bytes: 1 << 30 }
+        PartitionSettings::DEFAULT
     }
 }
 
@@ -253,6 +310,13 @@ pub enum Event {
     Ready {
         /// Which.
         log: LogRef,
+    },
+    /// The records below `start` are deleted, and no restart brings them back.
+    StartMoved {
+        /// Which.
+        log: LogRef,
+        /// The first offset that can be read.
+        start: Offset,
     },
     /// A truncation is done.
     Truncated {

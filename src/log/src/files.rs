@@ -163,9 +163,14 @@ impl Files {
         None
     }
 
-    /// Closes a log's files as soon as they are not in use: from `from` on, those of the segments below `to`.
+    /// Closes a log's files as soon as they are not in use: those of the segments below `below`.
     pub(crate) fn doom(&mut self, log: LogRef, below: Option<Offset>) -> Vec<File> {
-        let first = Key { log, base: Offset::ZERO, mode: Mode::Write };
+        self.doom_range(log, Offset::ZERO, below)
+    }
+
+    /// The same from `from` on.
+    pub(crate) fn doom_range(&mut self, log: LogRef, from: Offset, below: Option<Offset>) -> Vec<File> {
+        let first = Key { log, base: from, mode: Mode::Write };
         let ids: Vec<_> = self
             .by_key
             .range(first..)
@@ -194,8 +199,22 @@ impl Files {
         self.handles.get(id.slot, id.generation).expect("a handle in use stays").key.mode
     }
 
+    /// Whether it is closed as soon as nobody uses it.
+    pub(crate) fn is_doomed(&self, id: HandleId) -> bool {
+        self.handles.get(id.slot, id.generation).expect("a handle in use stays").doomed
+    }
+
     pub(crate) fn is_open(&self, key: Key) -> bool {
         self.by_key.contains_key(&key)
+    }
+
+    /// Whether a segment's file is just being opened, under the name that it had when that began.
+    pub(crate) fn is_opening(&self, log: LogRef, base: Offset) -> bool {
+        let opens = |mode| self.by_key.get(&Key { log, base, mode });
+        [Mode::Write, Mode::Read, Mode::Splice]
+            .into_iter()
+            .filter_map(opens)
+            .any(|id| self.handles.get(id.slot, id.generation).is_some_and(|handle| handle.file.is_none()))
     }
 
     pub(crate) fn open_count(&self) -> usize {

@@ -83,6 +83,11 @@ impl Index {
         self.max_timestamp
     }
 
+    /// About the first batch's: the largest of the first interval.
+    pub(crate) fn first_timestamp(&self) -> Timestamp {
+        self.entries.first().map_or(Timestamp::NONE, |entry| Timestamp(entry.max_timestamp))
+    }
+
     fn offset(&self, entry: &Entry) -> Offset {
         self.base.plus(u64::from(entry.offset_delta))
     }

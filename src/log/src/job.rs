@@ -65,6 +65,33 @@ pub(crate) enum Work {
     DropSync,
     RemoveRename,
     RemoveSync,
+    /// The room of a log directory (by its number) is asked for.
+    Space(usize),
+    Clean(CleanStep),
+    Swap(SwapStep),
+}
+
+/// A step of a compaction, up to the swap of what it wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CleanStep {
+    Read(HandleId),
+    Open,
+    Write,
+    Cut,
+    Sync,
+}
+
+/// A step of the exchange of old segments for a compacted one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SwapStep {
+    /// The new file becomes one that counts.
+    Commit,
+    CommitSync,
+    Remove,
+    RemoveSync,
+    /// It gets the name of the first that it replaces.
+    Name,
+    NameSync,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +101,8 @@ pub(crate) enum RecoverStep {
     MetadataRead(File),
     Stray,
     StraySync,
+    /// What an exchange of segments left behind is put in order.
+    Leftover,
     SnapshotOpen,
     SnapshotRead(File),
     Scan(HandleId),

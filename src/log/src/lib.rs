@@ -18,8 +18,10 @@
 //! - no work of a turn grows with the number of logs.
 #![forbid(unsafe_code)]
 
+mod age;
 mod append;
 mod cache;
+mod cleaner;
 mod cold;
 #[doc(hidden)]
 pub mod disk_bytes;
@@ -33,10 +35,12 @@ mod producers;
 mod read;
 mod recover;
 mod recovery;
+mod retention;
 mod retire;
 mod segment;
 mod small;
 mod snapshot;
+mod start;
 mod time;
 mod write;
 mod zero;

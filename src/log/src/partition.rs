@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use model::{Offset, Timestamp, TopicPartition};
 
+use crate::cleaner::{Compacted, Swap};
 use crate::cold::Cold;
 use crate::recovery::Recovery;
 use crate::segment::Segment;
@@ -44,6 +45,8 @@ pub(crate) struct Partition {
     /// Empty only until recovered.
     pub(crate) segments: Vec<Segment>,
     pub(crate) durable_end: Offset,
+    /// Records below it were deleted, whether their segment is still there or not.
+    pub(crate) start_offset: Offset,
     pub(crate) knowledge: Knowledge,
     /// The largest durable timestamp, and its batch's base offset.
     pub(crate) durable_max: (Timestamp, Offset),
@@ -69,6 +72,14 @@ pub(crate) struct Partition {
     pub(crate) drop_busy: bool,
     /// To be removed as soon as its recovery or truncation is over.
     pub(crate) doomed: bool,
+    /// The last segment's name must be durable though there is nothing in it: those before it are about to go.
+    pub(crate) anchor: bool,
+    /// What is known of its compaction.
+    pub(crate) compacted: Compacted,
+    /// Segments that are being exchanged for a compacted one.
+    pub(crate) swap: Option<Box<Swap>>,
+    /// Waits to be looked at again by its retention.
+    pub(crate) learning: bool,
 }
 
 /// What a log needs next from the disk to make its appends durable.
@@ -79,6 +90,8 @@ pub(crate) enum Need {
     Snapshot(usize),
     Write(usize),
     Seal(usize),
+    /// The last segment's name.
+    Name(usize),
 }
 
 impl Partition {
@@ -91,6 +104,7 @@ impl Partition {
             state: State::Recovering(Box::default()),
             segments: Vec::new(),
             durable_end: Offset::ZERO,
+            start_offset: Offset::ZERO,
             knowledge: Knowledge::default(),
             durable_max: (Timestamp::NONE, Offset::ZERO),
             dir_ready: false,
@@ -107,10 +121,20 @@ impl Partition {
             dropping: Vec::new(),
             drop_busy: false,
             doomed: false,
+            anchor: false,
+            compacted: Compacted::default(),
+            swap: None,
+            learning: false,
         }
     }
 
+    /// The first offset that can be read.
     pub(crate) fn start(&self) -> Offset {
+        self.first_base().max(self.start_offset)
+    }
+
+    /// Where the first segment begins.
+    pub(crate) fn first_base(&self) -> Offset {
         self.segments.first().map_or(Offset::ZERO, |first| first.base)
     }
 
@@ -125,7 +149,7 @@ impl Partition {
         };
         let Some(segment) = self.segments.get(at) else { return Need::Nothing };
         if segment.durable == segment.end {
-            return if at + 1 == self.segments.len() { Need::Nothing } else { Need::Seal(at) };
+            return if at + 1 == self.segments.len() { self.need_anchor(at) } else { Need::Seal(at) };
         }
         if !self.dir_ready {
             return Need::Directory;
@@ -133,9 +157,22 @@ impl Partition {
         if segment.snapshot.is_some() { Need::Snapshot(at) } else { Need::Write(at) }
     }
 
+    fn need_anchor(&self, at: usize) -> Need {
+        match &self.segments[at] {
+            segment if !self.anchor || segment.named || self.no_space => Need::Nothing,
+            segment if segment.snapshot.is_some() => Need::Snapshot(at),
+            _ => Need::Name(at),
+        }
+    }
+
     /// Whether nothing that was appended waits for the disk.
     pub(crate) fn is_flushed(&self) -> bool {
         self.need() == Need::Nothing
+    }
+
+    /// Whether segments of it are on their way out.
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.swap.is_some() || !self.dropping.is_empty() || self.drop_busy
     }
 
     /// The segment that begins at `base`.
@@ -159,6 +196,9 @@ impl Partition {
     }
 
     pub(crate) fn segment_path(&self, base: Offset) -> PathBuf {
+        if let Some(path) = self.swap.as_ref().and_then(|swap| swap.path_of(base)) {
+            return path;
+        }
         self.dir.join(format!("{:020}.log", base.get()))
     }
 
@@ -180,6 +220,7 @@ impl Partition {
         for (segment, next) in self.segments.iter().zip(self.segments.iter().skip(1)) {
             assert!(segment.end.offset == next.base);
         }
+        assert!(self.swap.is_none() || self.dropping.is_empty());
         self.segments.iter().for_each(Segment::invariants);
         self.knowledge.producers.invariants();
     }

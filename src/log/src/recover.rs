@@ -44,6 +44,7 @@ impl Log {
                 let op = Op::Open { path: dir.join(METADATA_NAME), mode: OpenMode::Read };
                 self.submit(log, Work::Recover(RecoverStep::MetadataOpen), op, out);
             }
+            Stage::Leftovers => self.tidy(log, out),
             Stage::Snapshot => match self.recovery(log).snapshots.last().copied() {
                 Some((base, _)) => {
                     let path = self.known(log).snapshot_path(base);
@@ -84,6 +85,10 @@ impl Log {
                 self.known(log).on_disk = true;
                 let recovery = self.recovery(log);
                 recovery.listed(&entries);
+                if !recovery.leftovers.is_empty() {
+                    recovery.stage = Stage::Leftovers;
+                    return self.tidy(log, out);
+                }
                 match (recovery.has_metadata, recovery.found.is_empty()) {
                     (true, _) => recovery.stage = Stage::Metadata,
                     (false, true) => return self.open_fresh(log, out),
@@ -91,6 +96,7 @@ impl Log {
                 }
                 self.recover(log, out);
             }
+            (RecoverStep::Leftover, _) => self.tidy(log, out),
             (RecoverStep::MetadataOpen, Done::Opened(file)) => {
                 self.read_small(log, file, BLOCK_BYTES, RecoverStep::MetadataRead(file), out);
             }
@@ -188,10 +194,12 @@ impl Log {
     }
 
     fn begin_scan(&mut self, log: LogRef, base: Offset, out: &mut Effects) {
+        let compact = self.known(log).settings.compact;
         let recovery = self.recovery(log);
-        let (len, _) = recovery.segment(base);
+        let (len, next) = recovery.segment(base);
         recovery.stage = Stage::Scan;
-        recovery.scan = Some(Scan::new(base, len, Check::Whole, recovery.stop_at));
+        let gaps = next.is_some() || compact;
+        recovery.scan = Some(Scan::new(base, len, Check::Whole, recovery.stop_at, gaps));
         recovery.window_start = 0;
         recovery.tail.clear();
         recovery.clean = len == 0;

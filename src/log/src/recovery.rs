@@ -1,11 +1,13 @@
 //! What a recovery knows while it goes on, and the scan of a segment: batch after batch until one is not whole.
 //! Owns arithmetic and judgement; the reads are asked for in `recover.rs`.
-//! Invariant: a batch counts only if its checksum holds and its offset is the one that its place demands.
+//! Invariant: a batch counts only if its checksum holds and its offset is the one that its place demands; behind the
+//! one before it where compaction may have been. A place then has the offset at which the batch before it ends.
 
 use effect::FileKind;
 use model::Offset;
 use record::{BatchView, HEADER_BYTES, Header};
 
+use crate::cleaner::Leftovers;
 use crate::index::{Index, Place};
 use crate::segment::BLOCK;
 use crate::small::METADATA_NAME;
@@ -16,6 +18,7 @@ pub(crate) enum Stage {
     #[default]
     Queued,
     List,
+    Leftovers,
     Metadata,
     Snapshot,
     Scan,
@@ -43,17 +46,22 @@ pub(crate) struct Recovery {
     pub(crate) clean: bool,
     /// The segment under scan has its file's length cut.
     pub(crate) cut: bool,
+    /// What puts an interrupted exchange of segments in order, in this order.
+    pub(crate) leftovers: Leftovers,
 }
 
 impl Recovery {
     /// Takes in what a directory holds. Names that are not ours are left alone.
     pub(crate) fn listed(&mut self, entries: &[(String, FileKind)]) {
         self.found.clear();
+        self.leftovers = Leftovers::default();
         self.snapshots.clear();
         for (name, kind) in entries {
             let FileKind::File { len } = kind else { continue };
             if name == METADATA_NAME {
                 self.has_metadata = true;
+            } else if self.leftovers.found(name) {
+                continue;
             } else if let Some(base) = base_of(name, ".log") {
                 self.found.push((base, *len));
             } else if let Some(base) = base_of(name, ".snapshot") {
@@ -76,7 +84,7 @@ impl Recovery {
 }
 
 /// `00000000000000000042.log` -> 42.
-fn base_of(name: &str, suffix: &str) -> Option<Offset> {
+pub(crate) fn base_of(name: &str, suffix: &str) -> Option<Offset> {
     let digits = name.strip_suffix(suffix)?;
     if digits.len() != 20 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
@@ -103,6 +111,8 @@ pub(crate) struct Scan {
     pub(crate) next: Place,
     pub(crate) index: Index,
     pub(crate) stop_at: Option<Offset>,
+    /// Compaction may have taken batches out.
+    pub(crate) gaps: bool,
 }
 
 /// What a scan says after some bytes.
@@ -117,9 +127,9 @@ pub(crate) enum Scanned {
 }
 
 impl Scan {
-    pub(crate) fn new(base: Offset, file_len: u64, check: Check, stop_at: Option<Offset>) -> Scan {
+    pub(crate) fn new(base: Offset, file_len: u64, check: Check, stop_at: Option<Offset>, gaps: bool) -> Scan {
         let next = Place { offset: base, position: 0 };
-        Scan { base, file_len, check, next, index: Index::new(base), stop_at }
+        Scan { base, file_len, check, next, index: Index::new(base), stop_at, gaps }
     }
 
     /// Takes in the bytes of the file from `start` on, which is at or before the next batch.
@@ -148,7 +158,7 @@ impl Scan {
                     return Scanned::End;
                 }
             }
-            if header.base_offset != self.next.offset {
+            if header.base_offset != self.next.offset && (!self.gaps || header.base_offset < self.next.offset) {
                 return if position == 0 { Scanned::WrongFirst(header.base_offset) } else { Scanned::End };
             }
             if self.stop_at.is_some_and(|stop| header.next_offset() > stop) {

@@ -95,6 +95,10 @@ impl Log {
             return;
         }
         let last = partition.segments.len() - 1;
+        if partition.swap.is_some() {
+            // These files are about to go or to be renamed: asked again later.
+            return;
+        }
         let dropped = |segment: &&crate::segment::Segment| segment.sealed && segment.end.offset <= offset;
         let count = partition.segments.iter().take(last).take_while(dropped).count();
         let mut bytes = 0;
@@ -103,9 +107,9 @@ impl Log {
             partition.dropping.push(partition.segment_path(segment.base));
             partition.dropping.push(partition.snapshot_path(segment.base));
         }
-        let start = partition.start();
+        let first = partition.first_base();
         self.cache_bytes -= bytes;
-        self.forget_files(log, Some(start), out);
+        self.forget_files(log, Some(first), out);
         self.pump_drop(log, out);
     }
 
@@ -148,7 +152,7 @@ impl Log {
 
     pub(crate) fn pump_truncate(&mut self, log: LogRef, out: &mut Effects) {
         let partition = self.known(log);
-        if partition.ops > 0 || !partition.is_flushed() {
+        if partition.ops > 0 || !partition.is_flushed() || partition.swap.is_some() {
             return;
         }
         let (end, doomed) = (partition.end(), partition.doomed);

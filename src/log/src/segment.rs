@@ -9,6 +9,7 @@ use effect::{BLOCK_BYTES, Buf, Chunk, WriteBuf};
 use model::{Offset, Timestamp};
 use record::{HEADER_BYTES, Header};
 
+use crate::age::Age;
 use crate::index::{Index, Place};
 
 pub(crate) const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -66,6 +67,7 @@ pub(crate) struct Segment {
     pub(crate) snapshot: Option<Vec<u8>>,
     /// Its bytes are not what was written.
     pub(crate) corrupt: bool,
+    pub(crate) age: Age,
 }
 
 impl Segment {
@@ -89,6 +91,7 @@ impl Segment {
             cut: false,
             snapshot,
             corrupt: false,
+            age: Age::default(),
         }
     }
 

@@ -44,7 +44,34 @@ impl Log {
         if timestamp == Timestamp::NONE {
             return Ok(TimeLookup::Nothing);
         }
-        self.search(log, timestamp, offset, up_to, out)
+        let found = self.search(log, timestamp, offset, up_to, out)?;
+        if found != TimeLookup::Nothing {
+            return Ok(found);
+        }
+        // Retention or compaction took it, or it lies beyond.
+        let Some(largest) = self.largest_left(log, out)? else { return Ok(TimeLookup::Pending) };
+        if largest.0 == timestamp || largest.0 == Timestamp::NONE {
+            return Ok(TimeLookup::Nothing);
+        }
+        self.known(log).durable_max = largest;
+        self.search(log, largest.0, largest.1, up_to, out)
+    }
+
+    /// The largest timestamp that the indexes know of, and the base of the first segment that has it; `None` if an index
+    /// must be built first.
+    fn largest_left(&mut self, log: LogRef, out: &mut Effects) -> Result<Option<(Timestamp, Offset)>, ReadError> {
+        let mut largest = (Timestamp::NONE, Offset::ZERO);
+        for at in 0..self.known(log).segments.len() {
+            let segment = &self.known(log).segments[at];
+            let Some(index) = &segment.index else {
+                self.build_index(log, at, out)?;
+                return Ok(None);
+            };
+            if index.max_timestamp() > largest.0 {
+                largest = (index.max_timestamp(), segment.base);
+            }
+        }
+        Ok(Some(largest))
     }
 
     fn search(
@@ -57,9 +84,10 @@ impl Log {
     ) -> Result<TimeLookup, ReadError> {
         let limit = self.limit(log, up_to)?;
         let partition = self.known(log);
+        let from = from.max(partition.start());
         let first = partition.find(from).unwrap_or(0);
         for at in first..partition.segments.len() {
-            match self.known(log).look_for_time(at, time, limit) {
+            match self.known(log).look_for_time(at, time, from, limit) {
                 Looked::Found(found) => return Ok(found),
                 Looked::NotHere => {}
                 Looked::NeedsIndex => {
@@ -78,7 +106,7 @@ impl Log {
 }
 
 impl Partition {
-    fn look_for_time(&self, at: usize, time: Timestamp, limit: Offset) -> Looked {
+    fn look_for_time(&self, at: usize, time: Timestamp, least: Offset, limit: Offset) -> Looked {
         let segment = &self.segments[at];
         if limit <= segment.base {
             return Looked::NotHere;
@@ -106,7 +134,7 @@ impl Partition {
                     None => return Looked::Needs(Task::Interval { base: segment.base, from: from.position, to }),
                 }
             };
-            match first_at_or_after(&bytes, from, time) {
+            match first_at_or_after(&bytes, from, time, least) {
                 Ok(None) => next = entry + 1,
                 Ok(Some(found)) => return Looked::Found(found),
                 Err(()) => return Looked::Corrupt,
@@ -123,8 +151,9 @@ impl Partition {
     }
 }
 
-/// The first record at or after a time, in consecutive bytes that begin with a batch; a batch may straddle two of them.
-fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp) -> Result<Option<TimeLookup>, ()> {
+/// The first record at or after a time whose offset is not below `least`, in consecutive bytes that begin with a batch; a
+/// batch may straddle two of them.
+fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp, least: Offset) -> Result<Option<TimeLookup>, ()> {
     let gathered;
     let mut rest: &[u8] = match bufs {
         [whole] => whole,
@@ -136,12 +165,13 @@ fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp) -> Result<Optio
     let mut expected = from.offset;
     while !rest.is_empty() {
         let header = Header::peek(rest).map_err(|_| ())?;
-        if header.base_offset != expected || rest.len() < header.size_bytes {
+        if header.base_offset < expected || rest.len() < header.size_bytes {
             return Err(());
         }
         let (batch, later) = rest.split_at(header.size_bytes);
         if header.max_timestamp >= time
-            && let Some(found) = record::first_at_or_after(batch, time).map_err(|_| ())?
+            && least < header.next_offset()
+            && let Some(found) = record::first_at_or_after_from(batch, time, least).map_err(|_| ())?
         {
             let leader_epoch = header.partition_leader_epoch.unwrap_or_default();
             let (offset, timestamp) = (found.offset, found.timestamp);

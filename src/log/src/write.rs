@@ -34,7 +34,19 @@ impl Log {
             }
             Need::Write(at) => self.pump_write(log, at, out),
             Need::Seal(at) => self.pump_seal(log, at, out),
+            Need::Name(at) => self.pump_name(log, at, out),
         }
+    }
+
+    /// Makes the file of an empty segment, and its name durable.
+    fn pump_name(&mut self, log: LogRef, at: usize, out: &mut Effects) {
+        let base = self.known(log).segments[at].base;
+        let Some((handle, _)) = self.acquire(log, base, Mode::Write, out) else { return };
+        self.unpin(handle, out);
+        let partition = self.known(log);
+        partition.busy = true;
+        let path = partition.dir.clone();
+        self.submit(log, Work::NameSync { base }, Op::SyncDir { path }, out);
     }
 
     fn pump_write(&mut self, log: LogRef, at: usize, out: &mut Effects) {

@@ -9,7 +9,7 @@ use log::{AppendError, Event, Failure, LogConfig, LogRef, PartitionSettings, Rea
 use model::Offset;
 use world::{World, at, batch, dir, marks, produced};
 
-const SMALL: PartitionSettings = PartitionSettings { segment_bytes: 64 * 1024 };
+const SMALL: PartitionSettings = PartitionSettings { segment_bytes: 64 * 1024, ..PartitionSettings::DEFAULT };
 
 #[test]
 fn whatever_operation_fails_nothing_acknowledged_is_lost() {
@@ -314,7 +314,7 @@ fn files_grow_by_length_where_no_space_can_be_reserved() {
 
 #[test]
 fn space_of_a_busy_log_is_zeroed_before_its_time_and_nothing_is_lost_by_it() {
-    let settings = PartitionSettings { segment_bytes: 12 << 20 };
+    let settings = PartitionSettings { segment_bytes: 12 << 20, ..PartitionSettings::DEFAULT };
     for seed in 0..3 {
         let mut world = World::new(seed, LogConfig::default());
         let log = world.log.open(at(0), dir(0), settings, &mut world.out);

@@ -5,6 +5,7 @@
 //! - `Validator`, `validate`: what a producer's batch must be, in bounded steps and bounded memory.
 //! - `patch`: the bytes of an own copy that a broker may change.
 //! - `TimestampSearch`, `first_at_or_after`: a record by its time. `Records`: records in memory, within a limit.
+//! - `RecordPass`, `Thinner`, `emptied`: stored batches under compaction, in bounded steps.
 //! - `BatchBuilder`: makes batches.
 #![forbid(unsafe_code)]
 
@@ -15,10 +16,12 @@ mod encode;
 mod error;
 mod header;
 mod partial;
+mod pass;
 pub mod patch;
 mod records;
 mod scan;
 mod search;
+mod thin;
 mod validate;
 mod varint;
 mod view;
@@ -27,7 +30,9 @@ mod walk;
 pub use builder::BatchBuilder;
 pub use error::{BatchFault, Corruption, RecordError, RecordFault};
 pub use header::{Codec, HEADER_BYTES, Header, LENGTH_OVERHEAD_BYTES, Producer, TimestampType};
+pub use pass::{RecordPass, StoredRecord};
 pub use records::{Record, RecordHeader, RecordIter, Records};
-pub use search::{SearchProgress, TimestampOffset, TimestampSearch, first_at_or_after};
+pub use search::{SearchProgress, TimestampOffset, TimestampSearch, first_at_or_after, first_at_or_after_from};
+pub use thin::{Keep, Thinner, emptied};
 pub use validate::{Progress, Rules, TimestampBounds, Validated, Validator, validate};
 pub use view::{BatchView, Batches};

@@ -36,8 +36,18 @@ pub struct TimestampSearch {
 
 /// Searches the batch at the beginning of `bytes` in one go.
 pub fn first_at_or_after(bytes: &[u8], at: Timestamp) -> Result<Option<TimestampOffset>, RecordError> {
+    first_at_or_after_from(bytes, at, Offset::ZERO)
+}
+
+/// The same among the records from an offset on.
+pub fn first_at_or_after_from(
+    bytes: &[u8],
+    at: Timestamp,
+    from: Offset,
+) -> Result<Option<TimestampOffset>, RecordError> {
     let view = BatchView::first(bytes)?;
     let mut search = TimestampSearch::new(view, at);
+    search.seek.from = from;
     match search.step(view.bytes(), usize::MAX) {
         SearchProgress::Done(found) => found,
         SearchProgress::Pending => unreachable!("the budget has no end"),
@@ -48,7 +58,7 @@ impl TimestampSearch {
     /// Begins.
     pub fn new(batch: BatchView<'_>, at: Timestamp) -> TimestampSearch {
         let header = *batch.header();
-        let seek = Seek { header, at, found: None };
+        let seek = Seek { header, at, from: Offset::ZERO, found: None };
         TimestampSearch { header, scan: Scan::new(&header, Walk::stored(&header)), seek }
     }
 
@@ -66,6 +76,7 @@ impl TimestampSearch {
 struct Seek {
     header: Header,
     at: Timestamp,
+    from: Offset,
     found: Option<TimestampOffset>,
 }
 
@@ -73,7 +84,9 @@ impl Visit for Seek {
     fn record(&mut self, seen: Seen) -> Result<(), RecordError> {
         if self.found.is_none() && seen.timestamp >= self.at {
             let offset = record_offset(&self.header, seen.offset_delta)?;
-            self.found = Some(TimestampOffset { timestamp: seen.timestamp, offset });
+            if self.from <= offset {
+                self.found = Some(TimestampOffset { timestamp: seen.timestamp, offset });
+            }
         }
         Ok(())
     }

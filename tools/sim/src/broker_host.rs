@@ -9,15 +9,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use broker::config::{BrokerConfig, Sources};
-use broker::{Parts, Shard, Turned};
+use broker::{LogConfig, Parts, Shard, Turned};
 use effect::{Instant, Pool};
+
 use tracing::Level;
 
 use crate::log_lines::{self, LogLine};
 use crate::rng::Rng;
 use crate::sim_io::SimIo;
 use crate::trace::Who;
-use crate::world::World;
+use crate::world::{VOLUMES_MAX, World};
+
+/// What a broker starts with.
+pub(crate) struct Setup {
+    pub(crate) shards: usize,
+    /// How many of [`DIRECTORIES`] it has.
+    pub(crate) directories: usize,
+    /// The largest a segment may be; drawn without it.
+    pub(crate) segment_bytes: Option<u32>,
+    /// The disk fails or fills at some time of this run.
+    pub(crate) disk_refuses: bool,
+}
 
 /// A running broker.
 pub(crate) struct Broker {
@@ -40,35 +52,35 @@ pub(crate) enum Life {
 }
 
 impl Broker {
-    /// Starts one on the world's disk.
-    pub(crate) fn start(world: &Rc<RefCell<World>>, shard_count: usize, disk_refuses: bool, rng: &mut Rng) -> Broker {
+    /// Starts one on the world's disk. Sizes are drawn anew: a broker must take what an earlier one left behind.
+    pub(crate) fn start(world: &Rc<RefCell<World>>, setup: Setup, rng: &mut Rng) -> Broker {
         drop(log_lines::take());
+        let Setup { shards: shard_count, directories, segment_bytes, disk_refuses } = setup;
         let memory_bytes = rng.spread(256, 4096) as usize * 1024;
         let chunk_bytes = rng.spread(8, 32) as usize * 1024 * 1024;
-        let cache_bytes = rng.spread(64, 4096) as usize * 1024;
         let mail_capacity = rng.spread(1, 64) as usize;
-        let files_max = rng.range(16, 64) as usize;
-        let config = Arc::new(config());
+        let mut log = log_config(rng);
+        log.segment_bytes_max = segment_bytes.unwrap_or(log.segment_bytes_max);
+        let directories = &DIRECTORIES[..directories];
+        let config = Arc::new(config(directories));
         let metrics: Vec<_> = (0..shard_count).map(|_| Arc::default()).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let recv_pool_bytes = rng.spread(256, 2048) as usize * 1024;
-        let mut leftovers = world.borrow().leftovers(DATA);
+        let mut leftovers: Vec<_> = directories.iter().flat_map(|path| world.borrow().leftovers(path)).collect();
         world.borrow_mut().boot(shard_count, recv_pool_bytes);
         let links = broker::links(shard_count, mail_capacity);
         let shards = links.into_iter().enumerate().map(|(index, link)| {
-            let mut parts = Parts {
+            let parts = Parts {
                 link,
                 config: config.clone(),
                 listeners: vec![world.borrow_mut().listen()],
                 metrics: metrics.clone(),
                 memory: Pool::new(memory_bytes),
                 chunks: Pool::new(chunk_bytes),
-                log: Default::default(),
+                log: log.clone(),
                 stop: stop.clone(),
                 leftovers: std::mem::take(&mut leftovers),
             };
-            parts.log.cache_bytes = cache_bytes;
-            parts.log.files_max = files_max;
             (Shard::new(parts), SimIo::new(world.clone(), index))
         });
         let shards = shards.collect();
@@ -126,9 +138,9 @@ impl Broker {
     }
 }
 
-fn config() -> BrokerConfig {
+fn config(directories: &[&str]) -> BrokerConfig {
     let set = [
-        format!("log.dirs={DATA}"),
+        format!("log.dirs={}", directories.join(",")),
         "auto.create.topics.enable=false".to_owned(),
         "log.segment.bytes=1048576".to_owned(),
         // Any one frame fits into the request memory.
@@ -138,8 +150,21 @@ fn config() -> BrokerConfig {
     BrokerConfig::load(&sources).unwrap_or_else(|error| panic!("settings: {error}"))
 }
 
-/// The data directory.
-pub(crate) const DATA: &str = "/data";
+/// Bounds of the logs, so small that a run reaches them: what an engine has to be small in is drawn here.
+fn log_config(rng: &mut Rng) -> LogConfig {
+    LogConfig {
+        cache_bytes: rng.spread(64, 4096) as usize * 1024,
+        files_max: rng.range(16, 64) as usize,
+        // A batch fits into the smallest.
+        segment_bytes_max: rng.spread(32, 1024) as u32 * 1024,
+        retention_check_ms: rng.spread(5, 500),
+        cleaner_backoff_ms: rng.spread(5, 500),
+        ..LogConfig::default()
+    }
+}
+
+/// The log directories that a broker may have, each on a disk of its own.
+pub(crate) const DIRECTORIES: [&str; VOLUMES_MAX] = ["/data", "/data-2"];
 
 /// The invariants walk everything: not after every turn.
 const INVARIANT_TURNS: u64 = 16;

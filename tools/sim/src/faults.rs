@@ -1,7 +1,10 @@
 //! What goes wrong in one run. Every seed draws which kinds of fault it has, how often and when: runs with one kind
 //! alone find what runs with all of them hide.
 
+use crate::disk::FileClass;
 use crate::rng::Rng;
+use crate::traps::{Snap, Trap};
+use crate::world::VOLUMES_MAX;
 
 /// The faults of one run.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,12 @@ pub struct Faults {
     pub pipe_bytes: usize,
     /// The largest jump of the wall clock, either way.
     pub wall_jump_ms_max: u64,
+    /// The size of each log directory's disk, until calm; none is far more than is needed.
+    pub budget_bytes: [Option<u64>; VOLUMES_MAX],
+    /// What waits for an operation of the disk.
+    pub traps: Vec<Trap>,
+    /// What rots, a bit each.
+    pub rots: Vec<FileClass>,
 }
 
 /// A kind of fault that lasts.
@@ -27,10 +36,10 @@ pub struct Faults {
 pub enum Trouble {
     /// Every disk operation takes many times longer.
     SlowDisk,
-    /// No room can be had.
-    FullDisk,
-    /// Reads, writes and syncs fail.
-    BadDisk,
+    /// No room can be had on this log directory's disk.
+    FullDisk(usize),
+    /// Reads, writes and syncs of this log directory fail.
+    BadDisk(usize),
     /// One shard gets no processor.
     Pause(usize),
     /// Bytes crawl.
@@ -55,7 +64,7 @@ impl Faults {
     }
 
     /// What this seed has, over the first `span_ns` of the run.
-    pub fn draw(rng: &mut Rng, span_ns: u64) -> Faults {
+    pub fn draw(rng: &mut Rng, span_ns: u64, directories: usize) -> Faults {
         let mut faults = Faults {
             run_bytes_max: [40, 300, 1500, 1 << 16][rng.index(4)],
             pipe_bytes: [1 << 12, 1 << 14, 1 << 16][rng.index(3)],
@@ -74,10 +83,11 @@ impl Faults {
             // A record's time may lie an hour ahead of the broker's; three jumps stay within that.
             faults.wall_jump_ms_max = rng.spread(10, 1_000_000);
         }
+        let volume = rng.index(directories);
         let kinds: [(u64, Trouble, u64); 7] = [
             (300, Trouble::SlowDisk, span_ns / 4),
-            (300, Trouble::FullDisk, span_ns / 4),
-            (150, Trouble::BadDisk, span_ns / 20),
+            (300, Trouble::FullDisk(volume), span_ns / 4),
+            (150, Trouble::BadDisk(rng.index(directories)), span_ns / 20),
             (250, Trouble::Pause(0), span_ns / 20),
             (250, Trouble::Pause(1), span_ns / 20),
             (150, Trouble::Pause(2), span_ns / 20),
@@ -93,17 +103,28 @@ impl Faults {
             }
         }
         faults.disk_fails_per_mille = rng.range(5, 300);
+        if rng.chance(150) {
+            faults.budget_bytes[volume] = Some(rng.spread(BUDGET_BYTES_MIN, 64 * BUDGET_BYTES_MIN));
+        }
+        if rng.chance(200) {
+            let classes = [FileClass::Segment, FileClass::Segment, FileClass::Snapshot];
+            faults.rots = (0..rng.range(1, 3)).map(|_| classes[rng.index(classes.len())]).collect();
+        }
         faults
     }
 
     /// Whether nothing is slow, cut or failing: then answers come soon and nobody complains.
     pub fn is_clean(&self) -> bool {
-        self.periods.is_empty() && self.slow_per_mille == 0 && self.cuts_per_100k == 0
+        self.periods.is_empty() && self.slow_per_mille == 0 && self.cuts_per_100k == 0 && !self.disk_refuses()
     }
 
-    /// Whether the disk fails or fills at some time.
+    /// Whether the disk fails, fills or rots at some time.
     pub fn disk_refuses(&self) -> bool {
-        self.periods.iter().any(|period| matches!(period.trouble, Trouble::BadDisk | Trouble::FullDisk))
+        let refuses = |period: &Period| matches!(period.trouble, Trouble::BadDisk(_) | Trouble::FullDisk(_));
+        self.periods.iter().any(refuses)
+            || self.budget_bytes.iter().any(Option::is_some)
+            || self.traps.iter().any(|trap| trap.snap == Snap::Fails)
+            || !self.rots.is_empty()
     }
 
     /// Whether a lasting fault is on; if so, when it ends.
@@ -117,11 +138,15 @@ impl Faults {
         self.until(trouble, now_ns).is_some()
     }
 
-    /// When the last period of a kind ends; `None` if the run has none.
-    pub fn last_end(&self, trouble: Trouble) -> Option<u64> {
-        self.periods.iter().filter(|period| period.trouble == trouble).map(|period| period.to_ns).max()
+    /// When the last failure of a disk ends; `None` if the run has none.
+    pub fn last_bad_end(&self) -> Option<u64> {
+        let bad = |period: &&Period| matches!(period.trouble, Trouble::BadDisk(_));
+        self.periods.iter().filter(bad).map(|period| period.to_ns).max()
     }
 }
 
 /// Runs without faults but kills: they show what is slow or said without a reason.
 const CLEAN_PER_MILLE: u64 = 200;
+
+/// The least size of a disk: the broker's own files and a few records.
+const BUDGET_BYTES_MIN: u64 = 256 << 10;

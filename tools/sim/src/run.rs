@@ -5,10 +5,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::broker_host::{Broker, DATA, Life};
-use crate::clients::{Actor, Admin, Consumer, Hostile, Idempotent, Plain, Stage, Verifier};
-use crate::faults::{Faults, Trouble};
+use crate::broker_host::{Broker, DIRECTORIES, Life, Setup};
+use crate::clients::{Actor, STABLE, Stage, Verifier};
+use crate::disk::{FileClass, Rotten};
 use crate::oracle::Oracle;
+use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::trace::{Trace, Who};
 use crate::world::{Happening, World};
@@ -43,6 +44,12 @@ struct Run {
     /// A run without slowness or failures.
     clean: bool,
     disk_refuses: bool,
+    /// What rots at the next moment that was planned for it.
+    rots: Vec<FileClass>,
+    directories: usize,
+    shards: Option<usize>,
+    segment_bytes: Option<u32>,
+    last_power_cut: bool,
 }
 
 struct Client {
@@ -61,74 +68,51 @@ enum Phase {
 
 /// Runs one seed to its end. A violation is a panic.
 pub fn run(seed: u64, trace: Trace) -> Report {
-    let mut rng = Rng::new(seed);
-    let span_ns = rng.spread(100, 800) * 1_000_000;
-    let faults = Faults::draw(&mut rng, span_ns);
-    let bad_disk_ends = faults.last_end(Trouble::BadDisk);
-    let jumps = faults.wall_jump_ms_max > 0;
-    let (clean, disk_refuses) = (faults.is_clean(), faults.disk_refuses());
+    go(Plan::draw(seed), trace).0
+}
+
+/// Runs a plan to its end; answers also how many operations the disk was asked for.
+pub(crate) fn go(plan: Plan, trace: Trace) -> (Report, u64) {
+    let Plan { mut rng, span_ns, faults, timers, people, directories, shards, segment_bytes, last_power_cut } = plan;
+    let (clean, disk_refuses, rots) = (faults.is_clean(), faults.disk_refuses(), faults.rots.clone());
+    let wall_jumps = faults.wall_jump_ms_max > 0;
     let world = Rc::new(RefCell::new(World::new(rng.bits(), faults, trace)));
-    world.borrow_mut().found_directory(DATA);
+    DIRECTORIES[..directories].iter().for_each(|path| world.borrow_mut().found_directory(path));
     let mut run = Run {
         world,
         rng,
         broker: None,
-        oracle: Oracle::default(),
+        oracle: Oracle::new(wall_jumps),
         clients: Vec::new(),
         phase: Phase::Working,
         starts: 0,
         stop_ns: None,
         clean,
         disk_refuses,
+        rots,
+        directories,
+        shards,
+        segment_bytes,
+        last_power_cut,
     };
-    run.people();
+    people.into_iter().for_each(|actor| run.join(actor));
     run.timer(0, START);
     run.timer(span_ns, WIND_DOWN);
-    for _ in 0..run.rng.spread(1, 5) - 1 {
-        let at_ns = run.rng.below(span_ns);
-        let how = [KILL, KILL, POWER_CUT, POWER_CUT, STOP][run.rng.index(5)];
-        run.timer(at_ns, how);
-    }
-    if let Some(at_ns) = bad_disk_ends.filter(|at_ns| *at_ns < span_ns) {
-        // A log directory that failed stays offline until the next start.
-        run.timer(at_ns, KILL);
-    }
-    if jumps {
-        for _ in 0..3 {
-            let at_ns = run.rng.below(span_ns);
-            run.timer(at_ns, JUMP);
-        }
-    }
+    timers.into_iter().for_each(|(at_ns, tag)| run.timer(at_ns, tag));
     run.go_on(span_ns);
     let world = run.world.borrow();
-    Report {
+    let report = Report {
         hash: world.trace.hash(),
         lines: world.trace.count(),
         virtual_ms: world.now_ns() / 1_000_000,
         acked: run.oracle.acked_count,
         seen: run.oracle.seen_count,
         starts: run.starts,
-    }
+    };
+    (report, world.disk_ops())
 }
 
 impl Run {
-    fn people(&mut self) {
-        let stable: Vec<usize> = (0..self.rng.range(1, 3)).map(|_| self.rng.range(1, 8) as usize).collect();
-        self.join(Box::new(Admin::new(&stable)));
-        for _ in 0..self.rng.range(1, 3) {
-            self.join(Box::new(Idempotent::default()));
-        }
-        for _ in 0..self.rng.range(0, 2) {
-            self.join(Box::new(Plain::default()));
-        }
-        for _ in 0..self.rng.range(1, 3) {
-            self.join(Box::new(Consumer::default()));
-        }
-        for _ in 0..self.rng.range(0, 2) {
-            self.join(Box::new(Hostile::default()));
-        }
-    }
-
     fn join(&mut self, actor: Box<dyn Actor>) {
         let rng = self.rng.fork();
         self.clients.push(Client { actor, rng, alarm_ns: None });
@@ -168,8 +152,8 @@ impl Run {
             return true;
         }
         self.phase = Phase::Verifying;
-        let power_cut = self.rng.coin();
-        self.kill(power_cut);
+        self.rots.drain(..).collect::<Vec<_>>().into_iter().for_each(|class| self.rot(class));
+        self.kill(self.last_power_cut);
         let topics = self.oracle.topics.iter().enumerate().filter(|(_, topic)| topic.is_alive);
         let partitions = topics.flat_map(|(index, topic)| (0..topic.partitions.len() as u32).map(move |p| (index, p)));
         let verifier = Verifier::new(partitions.collect());
@@ -195,6 +179,7 @@ impl Run {
         let mut world = self.world.borrow_mut();
         let client = &mut self.clients[index];
         let now_ns = world.now_ns();
+        self.oracle.clock(world.wall_ms());
         if client.alarm_ns.is_some_and(|alarm_ns| alarm_ns <= now_ns) {
             client.alarm_ns = None;
         }
@@ -217,9 +202,22 @@ impl Run {
     fn timed(&mut self, tag: u32) {
         match tag {
             START if self.broker.is_none() => {
-                let shards = self.rng.range(1, 4) as usize;
+                let drawn = self.rng.range(1, 4) as usize;
                 self.starts += 1;
-                self.broker = Some(Broker::start(&self.world, shards, self.disk_refuses, &mut self.rng));
+                let setup = Setup {
+                    shards: self.shards.unwrap_or(drawn),
+                    directories: self.directories,
+                    segment_bytes: self.segment_bytes,
+                    disk_refuses: self.disk_refuses,
+                };
+                self.broker = Some(Broker::start(&self.world, setup, &mut self.rng));
+            }
+            TRAP_KILL | TRAP_CUT => self.kill(tag == TRAP_CUT),
+            ROT if self.phase == Phase::Working => {
+                // What finds nothing to rot now is kept for the end.
+                if let Some(class) = self.rots.pop() {
+                    self.rot(class);
+                }
             }
             KILL | POWER_CUT if self.phase == Phase::Working => self.kill(tag == POWER_CUT),
             STOP if self.phase == Phase::Working && self.stop_ns.is_none() => {
@@ -232,7 +230,7 @@ impl Run {
             JUMP if self.phase == Phase::Working => self.world.borrow_mut().jump(),
             WIND_DOWN => {
                 self.phase = Phase::WindingDown;
-                let offline = self.world.borrow().faults().last_end(Trouble::BadDisk).is_some();
+                let offline = self.world.borrow().faults().last_bad_end().is_some();
                 self.world.borrow_mut().calm();
                 if offline {
                     self.kill(false);
@@ -245,10 +243,22 @@ impl Run {
         }
     }
 
+    /// A bit flips, not in the metadata: without it there is nothing to hold the broker to.
+    fn rot(&mut self, class: FileClass) {
+        let rotten = self.world.borrow_mut().rot(class, |directory| directory.starts_with(STABLE));
+        match rotten {
+            Some(Rotten { offsets: Some(offsets), .. }) => self.oracle.rotten(offsets),
+            Some(_) => (),
+            None if self.phase == Phase::Working => self.rots.insert(0, class),
+            None => (),
+        }
+    }
+
     fn kill(&mut self, power_cut: bool) {
         self.stop_ns = None;
         if self.broker.take().is_some() {
             self.world.borrow_mut().kill(power_cut);
+            self.oracle.died(STARTS_SURVIVE);
             let down_ns = self.rng.spread(100_000, 50_000_000);
             self.timer(down_ns, START);
         }
@@ -266,11 +276,18 @@ impl Drop for Run {
 }
 
 const START: u32 = 0;
-const KILL: u32 = 1;
-const POWER_CUT: u32 = 2;
-const JUMP: u32 = 3;
+pub(crate) const KILL: u32 = 1;
+pub(crate) const POWER_CUT: u32 = 2;
+pub(crate) const JUMP: u32 = 3;
 const WIND_DOWN: u32 = 4;
-const STOP: u32 = 5;
+pub(crate) const STOP: u32 = 5;
+/// A trap kills, in whatever phase.
+pub(crate) const TRAP_KILL: u32 = 6;
+pub(crate) const TRAP_CUT: u32 = 7;
+pub(crate) const ROT: u32 = 8;
+
+/// Whether a start offset that was acknowledged outlives the process.
+const STARTS_SURVIVE: bool = false;
 
 /// SIGTERM to the end.
 const STOP_NS_MAX: u64 = 2_000_000_000;

@@ -33,6 +33,11 @@ impl Trace {
         Trace { out: Some(BufWriter::with_capacity(1 << 16, std::io::stdout())), ..Trace::quiet() }
     }
 
+    /// Whether lines are printed.
+    pub(crate) fn is_printing(&self) -> bool {
+        self.out.is_some()
+    }
+
     /// One thing that happened: `what` and `numbers` are hashed, `text` is asked for only to be printed.
     pub fn note(&mut self, now_ns: u64, who: Who, what: &str, numbers: [u64; 3], text: impl FnOnce() -> String) {
         let who_number = match who {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use effect::{Done, Op, Pool, Token, Wait};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, FileClass, Rotten};
 use crate::faults::{Faults, Trouble};
 use crate::net::{ConnId, Net};
 use crate::rng::Rng;
@@ -34,6 +34,10 @@ pub struct World {
     pub(crate) flight_next: u64,
     /// Counts the broker's lives: what was meant for an earlier one is dropped.
     life: u32,
+    /// How often the broker was started.
+    pub(crate) boots: u32,
+    /// Operations of the disk begun, over all.
+    disk_ops: u64,
     client_due: Vec<bool>,
     /// The broker was asked to stop.
     pub(crate) stopping: bool,
@@ -61,6 +65,10 @@ pub(crate) struct Flight {
     pub(crate) progress: u64,
     /// An event for it is in the queue.
     pub(crate) due: bool,
+    /// A trap makes it fail.
+    pub(crate) fails: bool,
+    /// A trap's timer, to go off when it is done.
+    pub(crate) then: Option<u32>,
 }
 
 /// Where a shard waits.
@@ -113,6 +121,8 @@ impl World {
             flights: BTreeMap::new(),
             flight_next: 0,
             life: 0,
+            boots: 0,
+            disk_ops: 0,
             client_due: Vec::new(),
         }
     }
@@ -144,7 +154,11 @@ impl World {
 
     /// From now on nothing goes wrong any more.
     pub fn calm(&mut self) {
-        self.faults = Faults { pipe_bytes: self.faults.pipe_bytes, ..Faults::none() };
+        let traps = std::mem::take(&mut self.faults.traps);
+        self.faults = Faults { pipe_bytes: self.faults.pipe_bytes, traps, ..Faults::none() };
+        for volume in 0..VOLUMES_MAX {
+            self.disk.set_budget(volume, None);
+        }
         // What is on its way stays slow for a while.
         self.clean_since_ns.get_or_insert(self.now_ns + SETTLE_NS);
         self.note(Who::World, "calm", [0; 3], String::new);
@@ -158,9 +172,27 @@ impl World {
         self.note(Who::World, "wall clock jumps", [jump_ms as u64, 0, 0], || format!("by {jump_ms} ms"));
     }
 
-    /// A directory that is there from the beginning.
+    /// A directory that is there from the beginning, on a disk of its own.
     pub fn found_directory(&mut self, path: &str) {
         self.disk.found_directory(std::path::Path::new(path));
+        for (volume, budget_bytes) in self.faults.budget_bytes.iter().enumerate() {
+            self.disk.set_budget(volume, *budget_bytes);
+        }
+    }
+
+    /// How many operations of the disk have begun.
+    pub fn disk_ops(&self) -> u64 {
+        self.disk_ops
+    }
+
+    /// A bit of what was durable flips, in a file of this class that lies in a directory which `may_rot`.
+    pub(crate) fn rot(&mut self, class: FileClass, may_rot: impl Fn(&str) -> bool) -> Option<Rotten> {
+        let mut rng = self.rng.fork();
+        let rotten = self.disk.rot(class, may_rot, &mut rng)?;
+        self.note(Who::World, "rot", [rotten.position, 0, 0], || {
+            format!("{} @{} {:?}", rotten.path.display(), rotten.position, rotten.offsets)
+        });
+        Some(rotten)
     }
 
     /// What deleted topics have left behind below a directory.
@@ -174,6 +206,7 @@ impl World {
         assert!(self.gates.is_empty());
         self.stopping = false;
         self.life += 1;
+        self.boots += 1;
         for shard in 0..shard_count {
             self.gates.push(Gate {
                 ready: Vec::new(),
@@ -364,10 +397,12 @@ impl World {
                 if disk {
                     self.disk.submit(id, &op);
                 }
-                let flight = Flight { shard, token, op, progress: 0, due: disk };
+                let mut flight = Flight { shard, token, op, progress: 0, due: disk, fails: false, then: None };
                 if disk && !matches!(flight.op, Op::SendFile { .. }) {
                     let after_ns = self.disk_ns(&flight.op);
                     self.after(after_ns, Event::Flight(id));
+                    self.disk_ops += 1;
+                    (flight.fails, flight.then) = self.spring(&flight.op, after_ns);
                     self.flights.insert(id, flight);
                 } else {
                     self.flights.insert(id, Flight { due: false, ..flight });
@@ -395,3 +430,6 @@ pub(crate) fn of_disk(op: &Op) -> bool {
 }
 
 const SETTLE_NS: u64 = 5_000_000_000;
+
+/// Log directories that a broker may have.
+pub(crate) const VOLUMES_MAX: usize = 2;

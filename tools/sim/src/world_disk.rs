@@ -5,7 +5,7 @@ use effect::Op;
 use crate::disk::Verdict;
 use crate::faults::Trouble;
 use crate::trace::Who;
-use crate::world::{Flight, World};
+use crate::world::{Event, Flight, World};
 
 impl World {
     pub(crate) fn disk_ns(&mut self, op: &Op) -> u64 {
@@ -28,16 +28,19 @@ impl World {
 
     /// An operation of the disk ends.
     pub(crate) fn finish_disk(&mut self, id: u64, flight: Flight) {
-        let verdict = self.verdict(&flight.op);
+        let verdict = if flight.fails { Verdict::BadDevice } else { self.verdict(&flight.op) };
         let name = crate::describe::numbers(&flight.op);
-        let what = flight.op.kind();
+        let what = self.trace.is_printing().then(|| crate::describe::op(&flight.op));
         let mut rng = self.rng.fork();
         let done = self.disk.finish(id, flight.op, verdict, &mut rng);
         let number = crate::describe::done_number(&done);
         self.note(Who::Shard(flight.shard), "done", [name[0], name[1], number], || {
-            format!("{what:?} f{} {}", name[1], crate::describe::done(&done))
+            format!("{}: {}", what.unwrap_or_default(), crate::describe::done(&done))
         });
         self.answer(flight.shard, flight.token, done);
+        if let Some(tag) = flight.then {
+            self.after(0, Event::Timer(tag));
+        }
     }
 
     pub(crate) fn verdict(&mut self, op: &Op) -> Verdict {
@@ -51,10 +54,11 @@ impl World {
                 | Op::SendFile { .. }
                 | Op::Allocate { .. }
         );
-        if device && self.faults.on(Trouble::BadDisk, self.now_ns) && self.rng.chance(self.faults.disk_fails_per_mille)
-        {
+        let volume = self.disk.volume(op);
+        let fails = device && self.faults.on(Trouble::BadDisk(volume), self.now_ns);
+        if fails && self.rng.chance(self.faults.disk_fails_per_mille) {
             return Verdict::BadDevice;
         }
-        if self.faults.on(Trouble::FullDisk, self.now_ns) { Verdict::Full } else { Verdict::Good }
+        if self.faults.on(Trouble::FullDisk(volume), self.now_ns) { Verdict::Full } else { Verdict::Good }
     }
 }

@@ -1,6 +1,6 @@
 //! Whole runs: equal seeds give equal traces, and every pinned seed passes.
 
-use sim::Trace;
+use sim::{EveryOp, Script, Trace};
 
 #[test]
 fn equal_seeds_give_equal_runs() {
@@ -22,5 +22,19 @@ fn pinned_seeds_pass() {
         let seed = seed.parse().expect("a number");
         let result = std::panic::catch_unwind(|| sim::run(seed, Trace::quiet()));
         assert!(result.is_ok(), "seed {seed} fails again: {why}");
+    }
+}
+
+/// The whole of it is `sim --every-op all`; here each script with every few operations, each in one of the ways.
+#[test]
+fn every_operation_of_the_disk_may_fail_or_be_the_last() {
+    sim::listen_to_logs();
+    for (name, script) in Script::ALL {
+        let (_, ops) = sim::every_op(script, None, Trace::quiet());
+        assert!(ops > 100, "{name} asks the disk for {ops} operations");
+        for (at, what) in (0..ops).step_by(5).zip(EveryOp::ALL.into_iter().cycle()) {
+            let result = std::panic::catch_unwind(|| sim::every_op(script, Some((at, what)), Trace::quiet()));
+            assert!(result.is_ok(), "--every-op {name} --at {at} --what {what}");
+        }
     }
 }

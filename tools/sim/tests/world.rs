@@ -1,7 +1,7 @@
 //! The world by itself: a small echo server and a small file writer stand where a broker will.
 
-use effect::{BLOCK_BYTES, Chunk, Done, File, Op, OpenMode, Pool, Socket, Token, Wait};
-use sim::{Faults, Happening, Incoming, Leave, Rng, Trace, World};
+use effect::{BLOCK_BYTES, Chunk, Done, Fault, File, Op, OpenMode, Pool, Socket, Token, Wait};
+use sim::{Bait, Faults, FileClass, Happening, Incoming, Leave, Rng, Snap, Trace, Trap, World};
 
 fn token(slot: u32) -> Token {
     Token { room: 1, kind: 1, generation: 0, slot }
@@ -199,8 +199,52 @@ fn a_connection_ends_early_only_if_the_network_cut_it() {
 #[test]
 fn equal_seeds_give_equal_traces_and_others_do_not() {
     let mut rng = Rng::new(3);
-    let faults = Faults::draw(&mut rng, 10_000_000);
+    let faults = Faults::draw(&mut rng, 10_000_000, 1);
     let first = echo(11, faults.clone(), 5000).2;
     assert_eq!(first, echo(11, faults.clone(), 5000).2);
     assert!(first != echo(12, faults, 5000).2);
+}
+
+#[test]
+fn a_small_disk_fills_up_and_has_room_again_when_a_file_goes() {
+    let faults = Faults { budget_bytes: [Some(16 * BLOCK_BYTES as u64), None], ..Faults::none() };
+    let mut world = World::new(1, faults, Trace::quiet());
+    world.found_directory("/data");
+    world.found_directory("/other");
+    world.boot(1, 1 << 20);
+    let open = |path: &str| Op::Open { path: path.into(), mode: OpenMode::Write };
+    let room = |file: File| Op::Allocate { file, offset: 0, len: 10 * BLOCK_BYTES as u64 };
+    let first = opened(&run(&mut world, vec![open("/data/a")])[0]);
+    let second = opened(&run(&mut world, vec![open("/data/b")])[0]);
+    let elsewhere = opened(&run(&mut world, vec![open("/other/c")])[0]);
+    assert!(matches!(run(&mut world, vec![room(first)])[0], Done::Finished));
+    assert!(matches!(run(&mut world, vec![room(second)])[0], Done::Failed(fault) if fault.errno == Fault::ENOSPC));
+    assert!(matches!(run(&mut world, vec![room(elsewhere)])[0], Done::Finished));
+    run(&mut world, vec![Op::Remove { path: "/data/a".into() }]);
+    // It is still open.
+    assert!(matches!(run(&mut world, vec![room(second)])[0], Done::Failed(_)));
+    run(&mut world, vec![Op::CloseFile { file: first }]);
+    assert!(matches!(run(&mut world, vec![room(second)])[0], Done::Finished));
+    let space = run(&mut world, vec![Op::Space { path: "/data".into() }]).pop();
+    assert!(matches!(space, Some(Done::Space { free_bytes, .. }) if free_bytes == 6 * BLOCK_BYTES as u64));
+}
+
+#[test]
+fn a_trap_springs_once_at_the_operation_that_it_waits_for() {
+    let trap = Trap { boots: 1, bait: Bait::Class(FileClass::Segment), skip: 1, snap: Snap::Fails, tag: 7 };
+    let mut world = World::new(1, Faults { traps: vec![trap], ..Faults::none() }, Trace::quiet());
+    world.boot(1, 1 << 20);
+    let open = |path: &str| Op::Open { path: path.into(), mode: OpenMode::Write };
+    let room = |file: File| Op::Allocate { file, offset: 0, len: BLOCK_BYTES as u64 };
+    let other = opened(&run(&mut world, vec![open("/partition.metadata")])[0]);
+    let file = opened(&run(&mut world, vec![open("/0.log")])[0]);
+    assert!(matches!(run(&mut world, vec![room(other)])[0], Done::Finished));
+    assert!(matches!(run(&mut world, vec![room(file)])[0], Done::Failed(fault) if fault.errno == Fault::EIO));
+    assert!(matches!(run(&mut world, vec![room(file)])[0], Done::Finished));
+    while let Some(happening) = world.step() {
+        if happening == Happening::Timer(7) {
+            return;
+        }
+    }
+    panic!("the trap's timer never went off");
 }

@@ -1,16 +1,18 @@
 //! The settings that have effect, as the types that the broker uses.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use controller::Image;
 use model::NodeId;
 
 use super::listeners::{Endpoint, Listener, listeners, optional_endpoint};
 use super::setting::{Problem, list};
-use super::settings::{ConfigError, Settings, Sources};
-use super::topic_config::TopicConfig;
+use super::settings::{self, ConfigError, Settings, Sources};
+use super::suggest;
 
 /// The broker's configuration. Fields have Kafka's names.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct BrokerConfig {
     /// At least one.
     pub listeners: Vec<Listener>,
@@ -38,12 +40,14 @@ pub struct BrokerConfig {
     pub fetch_max_bytes: usize,
     /// How many fetch sessions are remembered, over all shards.
     pub max_incremental_fetch_session_cache_slots: u32,
-    /// How long a silent producer is remembered.
+    /// How long a silent producer is remembered, unless that was changed while the broker ran.
     pub producer_id_expiration_ms: u64,
     /// Memory for the read cache, over all shards; `None`: a quarter of what the process may have.
     pub read_cache_bytes: Option<u64>,
-    /// What a topic without values of its own has.
-    pub topic_defaults: TopicConfig,
+    /// How often retention is looked after.
+    pub log_retention_check_interval_ms: u64,
+    /// Free space that retention keeps; 0: none.
+    pub retention_min_free_bytes: u64,
     pub(super) settings: Settings,
 }
 
@@ -54,6 +58,7 @@ impl BrokerConfig {
         check_roles(&settings)?;
         let not_negative = |name: &str| u64::try_from(settings.integer(name)).ok();
         let small = |name: &str| u32::try_from(settings.integer(name)).expect("the table bounds it");
+        let large = |name: &str| u64::try_from(settings.integer(name)).expect("the table bounds it");
         let rack = settings.value("broker.rack").filter(|rack| !rack.is_empty());
         Ok(BrokerConfig {
             listeners: listeners(&settings)?,
@@ -72,14 +77,63 @@ impl BrokerConfig {
             max_incremental_fetch_session_cache_slots: small("max.incremental.fetch.session.cache.slots"),
             producer_id_expiration_ms: u64::from(small("producer.id.expiration.ms")),
             read_cache_bytes: not_negative("corelog.read.cache.bytes"),
-            topic_defaults: TopicConfig::effective(&settings, &controller::Configs::new()),
+            log_retention_check_interval_ms: large("log.retention.check.interval.ms"),
+            retention_min_free_bytes: large("corelog.retention.min.free.bytes"),
             settings,
         })
+    }
+
+    /// How long a silent producer is remembered now.
+    pub fn producer_id_expiration_ms(&self, image: &Image) -> u64 {
+        self.number(image, "producer.id.expiration.ms")
+    }
+
+    /// How often compaction looks for work now.
+    pub fn log_cleaner_backoff_ms(&self, image: &Image) -> u64 {
+        self.number(image, "log.cleaner.backoff.ms")
+    }
+
+    /// Memory for the keys of compactions now, over all shards.
+    pub fn log_cleaner_dedupe_buffer_size(&self, image: &Image) -> u64 {
+        self.number(image, "log.cleaner.dedupe.buffer.size")
+    }
+
+    fn number(&self, image: &Image, name: &'static str) -> u64 {
+        let value = self.layers(image).value(name).expect("the setting has a default");
+        value.parse().expect("the table bounds it")
+    }
+
+    /// Whether a broker setting can be changed to this value while the broker runs.
+    pub fn check_dynamic(name: &str, value: &str) -> Result<(), DynamicProblem> {
+        let unknown = || Problem::Unknown { nearest: suggest::nearest(name, settings::all().map(|each| each.name)) };
+        let setting = settings::find(name).ok_or_else(|| DynamicProblem::Value(unknown()))?;
+        if !setting.dynamic {
+            return Err(DynamicProblem::ReadOnly);
+        }
+        setting.check(value).map_err(DynamicProblem::Value)
     }
 
     /// The settings as they were set.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+}
+
+/// Why a broker setting is not changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DynamicProblem {
+    /// It holds from start to end.
+    ReadOnly,
+    /// There is no such setting, or the value is none of its.
+    Value(Problem),
+}
+
+impl fmt::Display for DynamicProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DynamicProblem::ReadOnly => write!(f, "it cannot be changed while the broker runs"),
+            DynamicProblem::Value(problem) => write!(f, "{problem}"),
+        }
     }
 }
 
@@ -143,7 +197,6 @@ mod tests {
         assert_eq!(config.queued_max_request_bytes, None);
         assert_eq!(config.read_cache_bytes, None);
         assert_eq!(config.admin_listener.map(|endpoint| endpoint.to_string()).as_deref(), Some("127.0.0.1:9644"));
-        assert_eq!(config.topic_defaults.max_message_bytes, 1_048_588);
     }
 
     #[test]

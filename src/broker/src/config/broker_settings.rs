@@ -1,8 +1,8 @@
 //! The broker's settings that do something, will do something, or refuse some of Kafka's values.
 //! The rest of Kafka's names is in `kafka_settings`.
 
-use super::setting::Bounds::{Any, AtLeast, ListOf, OneOf, Range};
-use super::setting::Kind::{Boolean, Class, Int, List, Long, String};
+use super::setting::Bounds::{Any, AtLeast, ListOf, OneOf, Range, UpTo};
+use super::setting::Kind::{Boolean, Class, Double, Int, List, Long, String};
 use super::setting::{Bounds, Kind, Setting};
 
 const fn set(name: &'static str, kind: Kind, default: Option<&'static str>, bounds: Bounds) -> Setting {
@@ -40,37 +40,60 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
         .doc("The replicas of a topic that does not say how many.")
         .only(&["1"]),
     set("min.insync.replicas", Int, Some("1"), AtLeast(1))
+        .dynamic()
         .doc("Replicas that must have a record for acks=all, at most as many as the topic has."),
     // Records.
-    set("message.max.bytes", Int, Some("1048588"), AtLeast(0)).doc("The largest record batch that is accepted."),
+    set("message.max.bytes", Int, Some("1048588"), AtLeast(0)).dynamic().doc("The largest record batch that is accepted."),
     set("compression.type", String, Some("producer"), OneOf(CODECS))
+        .dynamic()
         .doc("Batches are kept as the producer compressed them.")
         .only(&["producer"]),
     set("log.message.timestamp.type", String, Some("CreateTime"), OneOf(TIMESTAMP_TYPES))
+        .dynamic()
         .doc("Whether a record has its producer's time or the time of its append."),
     set("log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0))
+        .dynamic()
         .doc("How far in the past a producer's timestamp may lie."),
     set("log.message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0))
+        .dynamic()
         .doc("How far in the future a producer's timestamp may lie."),
     set("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1))
+        .dynamic()
         .doc("How long a silent producer's sequence numbers are remembered."),
     // Storage.
-    set("log.segment.bytes", Int, Some("1073741824"), AtLeast(1 << 20)).doc("The size at which a new segment begins."),
+    set("log.segment.bytes", Int, Some("1073741824"), AtLeast(1 << 20))
+        .dynamic()
+        .doc("The size at which a new segment begins."),
     set("corelog.flush", String, Some("disk"), OneOf(&["disk", "device"]))
         .doc("When a record counts as written: on stable storage, or in the device, for disks that keep it through a power cut.")
         .only(&["disk"]),
     set("corelog.read.cache.bytes", Long, Some("-1"), AtLeast(-1))
         .doc("Memory for recently written and read data; -1 is a quarter of what the process may have."),
-    set("log.cleanup.policy", List, Some("delete"), ListOf(&["compact", "delete"]))
-        .later("What happens to old records.")
-        .only(&["delete"]),
-    set("log.retention.ms", Long, None, Any).later("How long records are kept; takes precedence over minutes and hours."),
-    set("log.retention.minutes", Int, None, Any).later("How long records are kept; takes precedence over hours."),
-    set("log.retention.hours", Int, Some("168"), Any).later("How long records are kept."),
-    set("log.retention.bytes", Long, Some("-1"), Any).later("How much of a partition is kept."),
-    set("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1)).later("How often retention is looked after."),
-    set("log.roll.ms", Long, None, Any).later("The age at which a new segment begins; takes precedence over hours."),
-    set("log.roll.hours", Int, Some("168"), AtLeast(1)).later("The age at which a new segment begins."),
+    set("log.roll.ms", Long, None, AtLeast(1))
+        .dynamic()
+        .doc("The age at which a new segment begins; takes precedence over hours."),
+    set("log.roll.hours", Int, Some("168"), AtLeast(1)).doc("The age at which a new segment begins."),
+    set("log.index.interval.bytes", Int, Some("4096"), AtLeast(0)).dynamic().doc(INDEX_INTERVAL),
+    set("log.cleanup.policy", List, Some("delete"), ListOf(CLEANUP_POLICIES)).dynamic().doc(CLEANUP),
+    set("log.retention.ms", Long, None, Any)
+        .dynamic()
+        .doc("How long records are kept; takes precedence over minutes and hours."),
+    set("log.retention.minutes", Int, None, Any).doc("How long records are kept; takes precedence over hours."),
+    set("log.retention.hours", Int, Some("168"), Any).doc("How long records are kept."),
+    set("log.retention.bytes", Long, Some("-1"), Any).dynamic().doc("How much of a partition is kept."),
+    set("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1)).doc("How often retention is looked after."),
+    set("corelog.retention.min.free.bytes", Long, Some("0"), AtLeast(0))
+        .doc("With less free space than this the oldest segments of topics with cleanup.policy=delete go early; 0: never."),
+    set("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(1))
+        .dynamic()
+        .doc("How often compaction looks for what it can do."),
+    set("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), AtLeast(1 << 20))
+        .dynamic()
+        .doc("Memory for the keys of compactions, over all shards."),
+    set("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), UpTo(1.0)).dynamic().doc(DIRTY_RATIO),
+    set("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0)).dynamic().doc(MIN_LAG),
+    set("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1)).dynamic().doc(MAX_LAG),
+    set("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0)).dynamic().doc(TOMBSTONES),
     // Connections and requests.
     set("connections.max.idle.ms", Long, Some("600000"), Any).doc("How long a silent connection stays open."),
     set("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1)).doc("The largest request that is read."),
@@ -90,6 +113,7 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
         .only(&["PLAINTEXT"]),
     set("remote.log.storage.system.enable", Boolean, Some("false"), Any).doc("Tiered storage.").only(&["false"]),
     set("unclean.leader.election.enable", Boolean, Some("false"), Any)
+        .dynamic()
         .doc("Whether a replica that lacks acknowledged records may lead.")
         .only(&["false"]),
     set("transaction.two.phase.commit.enable", Boolean, Some("false"), Any)
@@ -99,5 +123,14 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
 
 pub(super) const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 pub(super) const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
+pub(super) const CLEANUP_POLICIES: &[&str] = &["compact", "delete"];
+pub(super) const CLEANUP: &str =
+    "Which old records go: delete, those beyond the retention; compact, those with a later one of their key.";
+pub(super) const INDEX_INTERVAL: &str = "At most about so much of a segment lies between two entries of its index.";
+pub(super) const DIRTY_RATIO: &str = "Compaction begins when this share of the log is not compacted.";
+pub(super) const MIN_LAG: &str = "Younger records are not compacted.";
+pub(super) const MAX_LAG: &str =
+    "Compaction begins when a record that is not compacted is this old, whatever the ratio.";
+pub(super) const TOMBSTONES: &str = "How long a record without a value is kept in a compacted log.";
 const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 const NO_CLASSES: &str = "Code of one's own inside the broker: there is none.";

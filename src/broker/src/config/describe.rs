@@ -1,10 +1,11 @@
 //! Settings as DescribeConfigs shows them.
 
-use controller::Configs;
+use controller::{Configs, Image};
 
 use super::BrokerConfig;
+use super::layers::Layers;
 use super::setting::{Kind, Setting};
-use super::settings::{self, Settings};
+use super::settings;
 use super::topic_config::{broker_value, own_value};
 use super::topic_settings::{TOPIC_SETTINGS, TopicSetting};
 
@@ -14,6 +15,10 @@ use super::topic_settings::{TOPIC_SETTINGS, TopicSetting};
 pub enum ConfigSource {
     /// The topic's own.
     DynamicTopic = 1,
+    /// Given to this broker while it ran.
+    DynamicBroker = 2,
+    /// Given to all brokers while they ran.
+    DynamicDefaultBroker = 3,
     /// Set at the broker's start.
     StaticBroker = 4,
     /// Set by nobody.
@@ -54,13 +59,14 @@ pub struct ConfigSynonym {
 
 impl BrokerConfig {
     /// All settings of a topic with these values of its own.
-    pub fn describe_topic<'a>(&'a self, own: &'a Configs) -> impl Iterator<Item = ConfigEntry> + 'a {
-        TOPIC_SETTINGS.iter().map(|topic| topic_entry(&self.settings, topic, own))
+    pub fn describe_topic<'a>(&'a self, image: &'a Image, own: &'a Configs) -> impl Iterator<Item = ConfigEntry> + 'a {
+        let layers = self.layers(image);
+        TOPIC_SETTINGS.iter().map(move |topic| topic_entry(layers, topic, own))
     }
 
     /// All settings of the broker that Kafka has today, and whatever else was set.
-    pub fn describe_broker(&self) -> impl Iterator<Item = ConfigEntry> + '_ {
-        let settings = &self.settings;
+    pub fn describe_broker<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = ConfigEntry> + 'a {
+        let (settings, layers) = (&self.settings, self.layers(image));
         let shown = settings::all()
             .filter(|setting| setting.effect != super::Effect::Retired || settings.assigned(setting.name).is_some());
         let beyond = settings.assigned_beyond_table().map(|name| ConfigEntry {
@@ -74,24 +80,33 @@ impl BrokerConfig {
             synonyms: Vec::new(),
             documentation: "A setting of a listener or a plug-in: accepted, without effect here.",
         });
-        shown.map(|setting| broker_entry(settings, setting)).chain(beyond)
+        shown.map(move |setting| broker_entry(layers, setting)).chain(beyond)
+    }
+
+    /// What all brokers were given while they ran, and only that.
+    pub fn describe_all_brokers<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = ConfigEntry> + 'a {
+        let entries = settings::all().map(move |setting| broker_entry(self.layers(image), setting));
+        entries.filter_map(|mut entry| {
+            entry.synonyms.retain(|synonym| synonym.source == ConfigSource::DynamicDefaultBroker);
+            entry.value = entry.synonyms.first()?.value.clone();
+            entry.source = ConfigSource::DynamicDefaultBroker;
+            Some(entry)
+        })
     }
 }
 
-fn topic_entry(settings: &Settings, topic: &TopicSetting, own: &Configs) -> ConfigEntry {
+fn topic_entry(layers: Layers<'_>, topic: &TopicSetting, own: &Configs) -> ConfigEntry {
     let default = topic.setting.default.map(str::to_owned);
-    let (value, source) = match (own_value(topic, own), broker_value(settings, topic)) {
-        (Some(value), _) => (Some(value.to_owned()), ConfigSource::DynamicTopic),
-        (None, Some(value)) => (Some(value), ConfigSource::StaticBroker),
-        (None, None) => (default, ConfigSource::Default),
+    let (value, source) = match own_value(topic, own) {
+        Some(value) => (Some(value.to_owned()), ConfigSource::DynamicTopic),
+        None => broker_value(layers, topic)
+            .map_or((default, ConfigSource::Default), |(value, source)| (Some(value), source)),
     };
     let own = own_value(topic, own).map(|value| ConfigSynonym {
         name: topic.setting.name.to_owned(),
         value: Some(value.to_owned()),
         source: ConfigSource::DynamicTopic,
     });
-    let set = topic.synonyms.iter().filter_map(|synonym| assigned_synonym(settings, synonym.name));
-    let defaults = topic.synonyms.iter().filter_map(|synonym| default_synonym(settings::find(synonym.name)?));
     ConfigEntry {
         name: topic.setting.name.to_owned(),
         value,
@@ -99,43 +114,59 @@ fn topic_entry(settings: &Settings, topic: &TopicSetting, own: &Configs) -> Conf
         kind: topic.setting.kind,
         read_only: false,
         sensitive: false,
-        synonyms: own.into_iter().chain(set).chain(defaults).collect(),
+        synonyms: own.into_iter().chain(synonyms(layers, topic.synonym_names())).collect(),
         documentation: topic.setting.documentation(),
     }
 }
 
-fn broker_entry(settings: &Settings, setting: &Setting) -> ConfigEntry {
-    let assigned = settings.assigned(setting.name).is_some();
+fn broker_entry(layers: Layers<'_>, setting: &'static Setting) -> ConfigEntry {
     let sensitive = setting.is_sensitive();
-    let mut synonyms: Vec<_> = assigned_synonym(settings, setting.name).into_iter().collect();
-    synonyms.extend(default_synonym(setting));
+    // Those that stand for the same in other units follow; before the setting's own they would say where it is not from.
+    let same = TOPIC_SETTINGS.iter().find(|topic| topic.synonym_names().any(|name| name == setting.name));
+    let names = same.map_or(vec![setting.name], |topic| topic.synonym_names().collect());
+    let synonyms = synonyms(layers, names.iter().copied());
+    let mut synonyms: Vec<_> = synonyms.skip_while(|synonym| synonym.name != setting.name).collect();
+    let (value, source) = match synonyms.first() {
+        Some(holds) => (holds.value.clone(), holds.source),
+        None => (None, ConfigSource::Default),
+    };
     if sensitive {
         synonyms.iter_mut().for_each(|synonym| synonym.value = None);
     }
     ConfigEntry {
         name: setting.name.to_owned(),
-        value: settings.value(setting.name).filter(|_| !sensitive).map(str::to_owned),
-        source: if assigned { ConfigSource::StaticBroker } else { ConfigSource::Default },
+        value: value.filter(|_| !sensitive),
+        source,
         kind: setting.kind,
-        read_only: true,
+        read_only: !setting.dynamic,
         sensitive,
         synonyms,
         documentation: setting.documentation(),
     }
 }
 
-fn assigned_synonym(settings: &Settings, name: &str) -> Option<ConfigSynonym> {
-    let value = Some(settings.assigned(name)?.trim().to_owned());
-    Some(ConfigSynonym { name: name.to_owned(), value, source: ConfigSource::StaticBroker })
-}
-
-fn default_synonym(setting: &Setting) -> Option<ConfigSynonym> {
-    let value = Some(setting.default?.to_owned());
-    Some(ConfigSynonym { name: setting.name.to_owned(), value, source: ConfigSource::Default })
+/// All values of settings that stand for the same, the one that holds first, the defaults last.
+fn synonyms(
+    layers: Layers<'_>,
+    names: impl Iterator<Item = &'static str> + Clone,
+) -> impl Iterator<Item = ConfigSynonym> {
+    let defaults = names.clone().filter_map(|name| {
+        let value = settings::find(name)?.default?;
+        Some(ConfigSynonym { name: name.to_owned(), value: Some(value.to_owned()), source: ConfigSource::Default })
+    });
+    let assigned = layers.assigned(names).map(|assigned| ConfigSynonym {
+        name: assigned.name.to_owned(),
+        value: Some(assigned.value.to_owned()),
+        source: assigned.source,
+    });
+    assigned.chain(defaults)
 }
 
 #[cfg(test)]
 mod tests {
+    use controller::MetadataRecord;
+    use model::{NodeId, Uuid};
+
     use super::*;
     use crate::config::Sources;
 
@@ -154,7 +185,7 @@ mod tests {
         use ConfigSource::{Default, DynamicTopic, StaticBroker};
         let broker = broker(&["log.retention.minutes=2"]);
         let own = Configs::from([("max.message.bytes".into(), "500".into())]);
-        let entries: Vec<_> = broker.describe_topic(&own).collect();
+        let entries: Vec<_> = broker.describe_topic(&Image::empty(), &own).collect();
         let entry = |name: &str| entries.iter().find(|entry| entry.name == name).expect("known");
         assert_eq!(
             shown(entry("max.message.bytes")),
@@ -172,9 +203,49 @@ mod tests {
     }
 
     #[test]
+    fn a_dynamic_value_is_shown_above_the_static_one() {
+        use ConfigSource::{Default, DynamicBroker, DynamicDefaultBroker, StaticBroker};
+        let broker = broker(&["log.retention.hours=2"]);
+        let record = |node, key: &str, value: &str| MetadataRecord::BrokerConfig {
+            node,
+            key: key.into(),
+            value: Some(value.into()),
+        };
+        let records = [
+            MetadataRecord::Cluster { format: 1, cluster_id: Uuid([1; 16]) },
+            record(None, "log.retention.ms", "7"),
+            record(Some(NodeId(1)), "log.retention.ms", "8"),
+            record(Some(NodeId(2)), "log.retention.ms", "9"),
+            record(None, "log.segment.bytes", "no number"),
+            record(None, "num.partitions", "5"),
+        ];
+        let image = Image::empty().apply(&records).expect("valid");
+        let all: Vec<_> = broker.describe_all_brokers(&image).collect();
+        assert_eq!(all.len(), 1, "what this version does not take is not there");
+        assert_eq!(shown(&all[0]), (Some("7"), DynamicDefaultBroker, vec![("log.retention.ms", DynamicDefaultBroker)]));
+        let own: Vec<_> = broker.describe_broker(&image).collect();
+        let entry = |name: &str| own.iter().find(|entry| entry.name == name).expect("known");
+        let synonyms = vec![
+            ("log.retention.ms", DynamicBroker),
+            ("log.retention.ms", DynamicDefaultBroker),
+            ("log.retention.hours", StaticBroker),
+            ("log.retention.hours", Default),
+        ];
+        assert_eq!(shown(entry("log.retention.ms")), (Some("8"), DynamicBroker, synonyms.clone()));
+        assert!(!entry("log.retention.ms").read_only);
+        assert!(entry("log.retention.hours").read_only);
+        assert_eq!(shown(entry("log.retention.minutes")), (None, Default, vec![]));
+        assert_eq!(entry("num.partitions").value.as_deref(), Some("1"));
+        let topic: Vec<_> = broker.describe_topic(&image, &Configs::new()).collect();
+        let retention = topic.iter().find(|entry| entry.name == "retention.ms").expect("known");
+        assert_eq!(shown(retention), (Some("8"), DynamicBroker, synonyms));
+        assert_eq!(broker.topic(&image, &Configs::new()).retention_ms, Some(8));
+    }
+
+    #[test]
     fn the_broker_shows_what_was_set_and_hides_secrets() {
         let broker = broker(&["ssl.key.password=secret", "listener.name.a.b=secret", "num.io.threads=9"]);
-        let entries: Vec<_> = broker.describe_broker().collect();
+        let entries: Vec<_> = broker.describe_broker(&Image::empty()).collect();
         let entry = |name: &str| entries.iter().find(|entry| entry.name == name).expect("known");
         assert!(entries.iter().all(|entry| entry.value.as_deref() != Some("secret")));
         assert!(entries.iter().flat_map(|entry| &entry.synonyms).all(|one| one.value.as_deref() != Some("secret")));

@@ -2,7 +2,7 @@
 
 use super::broker_settings::BROKER_SETTINGS;
 use super::kafka_settings::{KAFKA_SETTINGS, KNOWN_PREFIXES, RETIRED_SETTINGS};
-use super::setting::{Effect, Setting};
+use super::setting::Setting;
 use super::topic_settings::TOPIC_SETTINGS;
 
 /// The whole page, in Markdown.
@@ -35,14 +35,14 @@ fn table(page: &mut String, settings: impl Iterator<Item = &'static Setting>) {
             Some("") => "empty".to_owned(),
             Some(default) => format!("`{default}`"),
         };
-        let later = if setting.effect == Effect::Later { " No effect yet." } else { "" };
         let only = match setting.only {
             [] => String::new(),
             [""] => " Must not be set.".to_owned(),
             values => format!(" Only `{}` is taken.", values.join("`, `")),
         };
+        let dynamic = if setting.dynamic { " Dynamic." } else { "" };
         let (name, expected, doc) = (setting.name, setting.expected(), setting.doc);
-        page.push_str(&format!("| `{name}` | {default} | {expected} | {doc}{only}{later} |\n"));
+        page.push_str(&format!("| `{name}` | {default} | {expected} | {doc}{only}{dynamic} |\n"));
     }
 }
 
@@ -61,6 +61,10 @@ before, from the defaults, from the properties file (`--config FILE`), from envi
 
 A name that nobody has is an error. A name that Kafka has and this broker has no use for is accepted, shown and warned
 about once. A value that would need a behaviour that this broker does not have is refused.
+
+Topic settings, and those of the broker that are called dynamic, can be changed while the broker runs: for a topic, for
+this broker, or for all that have no value of their own. The topic's value wins over the broker's, that over the one for
+all brokers, that over what the broker was started with. The others keep the value that they had at the start.
 ";
 
 #[cfg(test)]

@@ -36,8 +36,6 @@ pub enum Bounds {
 pub enum Effect {
     /// It does what it says.
     Now,
-    /// It is kept and shown; what it governs comes later.
-    Later,
     /// It is kept and shown; what it governs does not exist here.
     Never,
     /// Kafka had it before version 4.
@@ -57,6 +55,8 @@ pub struct Setting {
     pub bounds: Bounds,
     /// Values beyond these are Kafka's, but not ours: they would change a behaviour that we do not have. Empty: all are.
     pub only: &'static [&'static str],
+    /// Whether it can be changed while the broker runs, for all brokers and for one.
+    pub dynamic: bool,
     /// Whether setting it does something.
     pub effect: Effect,
     /// One sentence, empty where it has no effect.
@@ -95,7 +95,7 @@ impl Setting {
         default: Option<&'static str>,
         bounds: Bounds,
     ) -> Setting {
-        Setting { name, kind, default, bounds, only: &[], effect: Effect::Never, doc: "" }
+        Setting { name, kind, default, bounds, only: &[], dynamic: false, effect: Effect::Never, doc: "" }
     }
 
     pub(super) const fn doc(mut self, doc: &'static str) -> Setting {
@@ -104,9 +104,8 @@ impl Setting {
         self
     }
 
-    pub(super) const fn later(mut self, doc: &'static str) -> Setting {
-        self.effect = Effect::Later;
-        self.doc = doc;
+    pub(super) const fn dynamic(mut self) -> Setting {
+        self.dynamic = true;
         self
     }
 
@@ -118,6 +117,11 @@ impl Setting {
     /// Whether its value must not be shown.
     pub fn is_sensitive(&self) -> bool {
         self.kind == Kind::Password
+    }
+
+    /// Whether its value is a list, which can be added to and taken from.
+    pub fn is_list(&self) -> bool {
+        self.kind == Kind::List
     }
 
     /// One line about it.

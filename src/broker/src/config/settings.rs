@@ -195,7 +195,6 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match self.effect {
-            Effect::Later => write!(f, "{name} is set and has no effect yet"),
             Effect::Retired => write!(f, "{name} is a setting of Kafka before version 4 and has no effect"),
             Effect::Never | Effect::Now => write!(f, "{name} is set and has no effect in this broker"),
         }
@@ -242,10 +241,6 @@ mod tests {
                 "authorizer.class.name=A",
                 "authorizer.class.name: 'A' is refused: this broker does not have it (from --set)",
             ),
-            (
-                "log.cleanup.policy=compact",
-                "log.cleanup.policy: 'compact' is refused: this broker has only 'delete' (from --set)",
-            ),
             ("num.partitions", "--set takes name=value, not 'num.partitions'"),
             ("=1", "--set takes name=value, not '=1'"),
             ("num.io.threads=0", "num.io.threads: '0' is not a whole number from 1 (from --set)"),
@@ -261,7 +256,6 @@ mod tests {
     fn settings_without_effect_are_kept_and_announced() {
         let settings = set(&[
             "num.io.threads=8",
-            "log.retention.ms=1000",
             "zookeeper.connect=zk:2181",
             "listener.name.internal.ssl.keystore.location=/k",
             "num.partitions=2",
@@ -272,7 +266,6 @@ mod tests {
             warnings,
             [
                 "listener.name.internal.ssl.keystore.location is set and has no effect in this broker",
-                "log.retention.ms is set and has no effect yet",
                 "num.io.threads is set and has no effect in this broker",
                 "zookeeper.connect is a setting of Kafka before version 4 and has no effect",
             ]
@@ -297,7 +290,7 @@ mod tests {
             if let Some(default) = setting.default {
                 assert_eq!(setting.check(default), Ok(()), "{}", setting.name);
             }
-            assert_eq!(setting.effect == Effect::Now || setting.effect == Effect::Later, !setting.doc.is_empty());
+            assert_eq!(setting.effect == Effect::Now, !setting.doc.is_empty());
         }
     }
 }

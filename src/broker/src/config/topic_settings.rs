@@ -1,6 +1,8 @@
 //! A topic's settings, and from which broker setting each takes its value where the topic has none of its own.
 
-use super::broker_settings::{CODECS, TIMESTAMP_TYPES};
+use super::broker_settings::{
+    CLEANUP, CLEANUP_POLICIES, CODECS, DIRTY_RATIO, INDEX_INTERVAL, MAX_LAG, MIN_LAG, TIMESTAMP_TYPES, TOMBSTONES,
+};
 use super::setting::Bounds::{self, Any, AtLeast, ListOf, OneOf, Range, UpTo};
 use super::setting::Kind::{self, Boolean, Double, Int, List, Long, String};
 use super::setting::Setting;
@@ -34,13 +36,13 @@ const fn set(
 }
 
 impl TopicSetting {
-    const fn doc(mut self, doc: &'static str) -> TopicSetting {
-        self.setting = self.setting.doc(doc);
-        self
+    /// The names of those settings.
+    pub(super) fn synonym_names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.synonyms.iter().map(|synonym| synonym.name)
     }
 
-    const fn later(mut self, doc: &'static str) -> TopicSetting {
-        self.setting = self.setting.later(doc);
+    const fn doc(mut self, doc: &'static str) -> TopicSetting {
+        self.setting = self.setting.doc(doc);
         self
     }
 
@@ -56,16 +58,15 @@ macro_rules! from {
 
 /// In the order of their names.
 pub(super) const TOPIC_SETTINGS: &[TopicSetting] = &[
-    set("cleanup.policy", List, Some("delete"), ListOf(&["compact", "delete"]), from!("log.cleanup.policy"))
-        .later("What happens to old records.")
-        .only(&["delete"]),
+    set("cleanup.policy", List, Some("delete"), ListOf(CLEANUP_POLICIES), from!("log.cleanup.policy")).doc(CLEANUP),
     set("compression.gzip.level", Int, Some("-1"), Range(-1, 9), from!("compression.gzip.level")),
     set("compression.lz4.level", Int, Some("9"), Range(1, 17), from!("compression.lz4.level")),
     set("compression.type", String, Some("producer"), OneOf(CODECS), from!("compression.type"))
         .doc("Batches are kept as the producer compressed them.")
         .only(&["producer"]),
     set("compression.zstd.level", Int, Some("3"), Range(-131_072, 22), from!("compression.zstd.level")),
-    set("delete.retention.ms", Long, Some("86400000"), AtLeast(0), from!("log.cleaner.delete.retention.ms")),
+    set("delete.retention.ms", Long, Some("86400000"), AtLeast(0), from!("log.cleaner.delete.retention.ms"))
+        .doc(TOMBSTONES),
     set("file.delete.delay.ms", Long, Some("60000"), AtLeast(0), from!("log.segment.delete.delay.ms")),
     set("flush.messages", Long, Some("9223372036854775807"), AtLeast(1), from!("log.flush.interval.messages")),
     set(
@@ -76,7 +77,7 @@ pub(super) const TOPIC_SETTINGS: &[TopicSetting] = &[
         from!("log.flush.interval.ms", "log.flush.scheduler.interval.ms"),
     ),
     set("follower.replication.throttled.replicas", List, Some(""), Any, &[]),
-    set("index.interval.bytes", Int, Some("4096"), AtLeast(0), from!("log.index.interval.bytes")),
+    set("index.interval.bytes", Int, Some("4096"), AtLeast(0), from!("log.index.interval.bytes")).doc(INDEX_INTERVAL),
     set("leader.replication.throttled.replicas", List, Some(""), Any, &[]),
     set("local.retention.bytes", Long, Some("-2"), AtLeast(-2), from!("log.local.retention.bytes")),
     set("local.retention.ms", Long, Some("-2"), AtLeast(-2), from!("log.local.retention.ms")),
@@ -86,7 +87,8 @@ pub(super) const TOPIC_SETTINGS: &[TopicSetting] = &[
         Some("9223372036854775807"),
         AtLeast(1),
         from!("log.cleaner.max.compaction.lag.ms"),
-    ),
+    )
+    .doc(MAX_LAG),
     set("max.message.bytes", Int, Some("1048588"), AtLeast(0), from!("message.max.bytes"))
         .doc("The largest record batch that is accepted."),
     set(
@@ -113,16 +115,16 @@ pub(super) const TOPIC_SETTINGS: &[TopicSetting] = &[
         from!("log.message.timestamp.type"),
     )
     .doc("Whether a record has its producer's time or the time of its append."),
-    set("min.cleanable.dirty.ratio", Double, Some("0.5"), UpTo(1.0), from!("log.cleaner.min.cleanable.ratio")),
-    set("min.compaction.lag.ms", Long, Some("0"), AtLeast(0), from!("log.cleaner.min.compaction.lag.ms")),
+    set("min.cleanable.dirty.ratio", Double, Some("0.5"), UpTo(1.0), from!("log.cleaner.min.cleanable.ratio"))
+        .doc(DIRTY_RATIO),
+    set("min.compaction.lag.ms", Long, Some("0"), AtLeast(0), from!("log.cleaner.min.compaction.lag.ms")).doc(MIN_LAG),
     set("min.insync.replicas", Int, Some("1"), AtLeast(1), from!("min.insync.replicas"))
         .doc("Replicas that must have a record for acks=all, at most as many as the topic has."),
     set("preallocate", Boolean, Some("false"), Any, from!("log.preallocate")),
     set("remote.log.copy.disable", Boolean, Some("false"), Any, &[]),
     set("remote.log.delete.on.disable", Boolean, Some("false"), Any, &[]),
     set("remote.storage.enable", Boolean, Some("false"), Any, &[]).doc("Tiered storage.").only(&["false"]),
-    set("retention.bytes", Long, Some("-1"), Any, from!("log.retention.bytes"))
-        .later("How much of a partition is kept."),
+    set("retention.bytes", Long, Some("-1"), Any, from!("log.retention.bytes")).doc("How much of a partition is kept."),
     set(
         "retention.ms",
         Long,
@@ -134,7 +136,7 @@ pub(super) const TOPIC_SETTINGS: &[TopicSetting] = &[
             Synonym { name: "log.retention.hours", factor: 3_600_000 },
         ],
     )
-    .later("How long records are kept."),
+    .doc("How long records are kept."),
     set("segment.bytes", Int, Some("1073741824"), AtLeast(1 << 20), from!("log.segment.bytes"))
         .doc("The size at which a new segment begins."),
     set("segment.index.bytes", Int, Some("10485760"), AtLeast(4), from!("log.index.size.max.bytes")),
@@ -155,7 +157,7 @@ pub(super) const TOPIC_SETTINGS: &[TopicSetting] = &[
         AtLeast(1),
         &[Synonym { name: "log.roll.ms", factor: 1 }, Synonym { name: "log.roll.hours", factor: 3_600_000 }],
     )
-    .later("The age at which a new segment begins."),
+    .doc("The age at which a new segment begins."),
     set("unclean.leader.election.enable", Boolean, Some("false"), Any, from!("unclean.leader.election.enable"))
         .doc("Whether a replica that lacks acknowledged records may lead.")
         .only(&["false"]),

@@ -33,6 +33,8 @@ pub(crate) struct Connections {
     sessions: FetchSessions,
     /// When parked fetches must be answered.
     deadlines: BTreeSet<(Instant, RequestRef)>,
+    /// When deletions that are not durable yet are answered all the same.
+    deletion_deadlines: BTreeSet<(Instant, RequestRef)>,
     /// Connections that can go on without an event.
     runnable: VecDeque<Key>,
     /// Connections whose next frame waits for memory, in order.
@@ -84,6 +86,7 @@ impl Connections {
             slots: Slots::default(),
             sessions,
             deadlines: BTreeSet::new(),
+            deletion_deadlines: BTreeSet::new(),
             runnable: VecDeque::new(),
             starved: VecDeque::new(),
             next_sweep: None,

@@ -6,8 +6,9 @@ use wire::{ApiKey, Malformed, Reader, RequestHeader, Requested};
 use crate::connection::{Connections, Key, REQUESTS_MAX};
 use crate::context::Context;
 use crate::handlers::View;
-use crate::mail::{Command, Fetched, Letter, OffsetResult, Outcome, ProduceResult, RequestRef};
+use crate::mail::{Command, DeleteResult, Fetched, Letter, OffsetResult, Outcome, ProduceResult, RequestRef};
 use crate::request::Reply;
+use crate::request::delete_records::DeleteRecordsState;
 use crate::request::fetch::{FetchRequest, Fetching, Started, release, release_out};
 use crate::request::list_offsets::ListOffsetsState;
 use crate::request::produce::{ProduceRequest, Step};
@@ -27,6 +28,7 @@ pub(super) enum State {
     Validating,
     Fetch(Box<FetchRequest>),
     ListOffsets(ListOffsetsState),
+    DeleteRecords(DeleteRecordsState),
     /// Shard 0 decides.
     Control,
     /// Shard 0 creates topics; then it is handled.
@@ -157,6 +159,17 @@ impl Connections {
                     false => self.answer(key, sequence, state.reply(context), context),
                 }
             }
+            ApiKey::DeleteRecords => {
+                let request = wire::delete_records::DeleteRecordsRequest::decode(&mut Reader::new(&body), version)?;
+                let (state, waits) = DeleteRecordsState::start(&request, version, correlation_id, id, context);
+                match waits {
+                    true => {
+                        self.deletion_deadlines.insert((state.deadline, id));
+                        self.set_state(key, sequence, State::DeleteRecords(state));
+                    }
+                    false => self.answer(key, sequence, state.reply(context), context),
+                }
+            }
             _ => {
                 let handling = Handling { key: api, version, correlation_id, body };
                 self.handle(key, sequence, handling, frame, false, context)?;
@@ -255,8 +268,9 @@ impl Connections {
         self.advance(key, context);
     }
 
-    /// Answers the fetches whose time is up.
+    /// Answers the requests whose time is up.
     pub(crate) fn expire(&mut self, context: &mut Context<'_>) {
+        self.expire_deletions(context);
         while let Some((deadline, request)) = self.deadlines.first().copied() {
             if deadline > context.now {
                 break;
@@ -269,9 +283,40 @@ impl Connections {
         }
     }
 
-    /// When the next parked fetch must be answered.
+    /// Answers the deletions whose time is up.
+    fn expire_deletions(&mut self, context: &mut Context<'_>) {
+        while let Some((deadline, request)) = self.deletion_deadlines.first().copied()
+            && deadline <= context.now
+        {
+            self.deletion_deadlines.pop_first();
+            let Some((key, found)) = self.find(request) else { continue };
+            let State::DeleteRecords(state) = &found.state else { continue };
+            let reply = state.reply(context);
+            self.answer(key, request.sequence, reply, context);
+            self.advance(key, context);
+        }
+    }
+
+    /// When the next request that waits must be answered.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.deadlines.first().map(|(deadline, _)| *deadline), self.next_sweep].into_iter().flatten().min()
+        let firsts = [self.deadlines.first(), self.deletion_deadlines.first()];
+        firsts.into_iter().flatten().map(|(deadline, _)| *deadline).chain(self.next_sweep).min()
+    }
+
+    pub(crate) fn deleted(
+        &mut self,
+        request: RequestRef,
+        results: Vec<(u32, DeleteResult)>,
+        context: &mut Context<'_>,
+    ) {
+        let Some((key, found)) = self.find(request) else { return };
+        let State::DeleteRecords(state) = &mut found.state else { return };
+        if state.answered(results) {
+            let (reply, deadline) = (state.reply(context), state.deadline);
+            self.deletion_deadlines.remove(&(deadline, request));
+            self.answer(key, request.sequence, reply, context);
+            self.advance(key, context);
+        }
     }
 
     pub(crate) fn listed(&mut self, request: RequestRef, results: Vec<(u32, OffsetResult)>, context: &mut Context<'_>) {
@@ -318,6 +363,9 @@ impl Connections {
             State::Fetch(fetch) => {
                 self.deadlines.remove(&(fetch.deadline, id));
                 fetch.abandon(id, context);
+            }
+            State::DeleteRecords(state) => {
+                self.deletion_deadlines.remove(&(state.deadline, id));
             }
             State::Answered(Reply::Pieces(pieces)) => release_out(pieces, context),
             // Their answers find nobody and are dropped.

@@ -1,6 +1,6 @@
 //! CreateTopics, and topics that come into being because a client asked for their metadata.
 
-use controller::{Assignment, Configs, Controller, CreateTopics, Decided, NewTopic, Refusal, Topic};
+use controller::{Assignment, Configs, Controller, CreateTopics, Decided, Image, NewTopic, Refusal, Topic};
 use model::{ErrorCode, NodeId};
 use wire::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
@@ -16,17 +16,19 @@ pub(crate) fn decide(
     config: &BrokerConfig,
     entropy: &mut dyn FnMut() -> u64,
 ) -> Decided<CreateTopicsResponse<'static>> {
-    let problems: Vec<Option<String>> = request.topics.iter().map(config_problem).collect();
+    let image = controller.pending();
+    let problems: Vec<_> = request.topics.iter().map(|topic| config_problem(topic, config, image)).collect();
     let topics = request.topics.iter().zip(&problems);
     let asked = CreateTopics {
         topics: topics.map(|(topic, problem)| new_topic(topic, problem.is_some())).collect(),
         validate_only: request.validate_only,
         partition_count_default: config.num_partitions,
     };
-    controller.create_topics(&asked, entropy).map(|created| {
+    let decided = controller.create_topics(&asked, entropy);
+    decided.map(|created| {
         let items = request.topics.iter().zip(problems).zip(created);
         let results = items.map(|((topic, problem), created)| match created {
-            Ok(created) => accepted(config, &created),
+            Ok(created) => accepted(config, controller.pending(), &created),
             Err(refusal) => refused(topic, refusal, problem),
         });
         CreateTopicsResponse { topics: results.collect(), ..Default::default() }
@@ -67,11 +69,11 @@ pub(crate) fn failed(response: &mut CreateTopicsResponse<'static>) {
     }
 }
 
-fn config_problem(topic: &CreatableTopic<'_>) -> Option<String> {
+fn config_problem(topic: &CreatableTopic<'_>, config: &BrokerConfig, image: &Image) -> Option<String> {
     if let Some(config) = topic.configs.iter().find(|config| config.value.is_none()) {
         return Some(format!("{}: a value is needed", config.name.escape_debug()));
     }
-    BrokerConfig::check_topic_configs(&configs(topic)).err().map(|error| error.to_string())
+    config.check_topic_configs(image, &configs(topic)).err().map(|error| error.to_string())
 }
 
 fn configs(topic: &CreatableTopic<'_>) -> Configs {
@@ -97,8 +99,8 @@ fn new_topic(topic: &CreatableTopic<'_>, configs_invalid: bool) -> NewTopic {
     }
 }
 
-fn accepted(config: &BrokerConfig, topic: &Topic) -> CreatableTopicResult<'static> {
-    let configs = config.describe_topic(&topic.configs).map(|entry| CreatableTopicConfigs {
+fn accepted(config: &BrokerConfig, image: &Image, topic: &Topic) -> CreatableTopicResult<'static> {
+    let configs = config.describe_topic(image, &topic.configs).map(|entry| CreatableTopicConfigs {
         name: entry.name.into(),
         value: entry.value.map(Into::into),
         read_only: entry.read_only,

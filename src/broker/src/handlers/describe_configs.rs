@@ -43,11 +43,11 @@ fn entries(view: &View<'_>, resource: &DescribeConfigsResource<'_>) -> Result<Ve
                 }
                 _ => (ErrorCode::UnknownTopicOrPartition, "there is no topic of this name".to_owned()),
             })?;
-            Ok(view.config.describe_topic(&topic.configs).collect())
+            Ok(view.config.describe_topic(view.image, &topic.configs).collect())
         }
-        // No name: what is set for all brokers while they run, which is nothing.
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name.parse() == Ok(view.image.node_id().0) => Ok(view.config.describe_broker().collect()),
+        // No name: what all brokers were given while they ran.
+        BROKER if name.is_empty() => Ok(view.config.describe_all_brokers(view.image).collect()),
+        BROKER if name.parse() == Ok(view.image.node_id().0) => Ok(view.config.describe_broker(view.image).collect()),
         BROKER => {
             let message = format!("this is broker {}, not '{}'", view.image.node_id().0, name.escape_debug());
             Err((ErrorCode::InvalidRequest, message))

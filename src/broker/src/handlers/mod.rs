@@ -9,6 +9,7 @@ use controller::Image;
 
 use crate::config::BrokerConfig;
 
+pub(crate) mod alter_configs;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
@@ -35,7 +36,7 @@ pub(crate) struct View<'a> {
 }
 
 /// Whether the topic belongs to a coordinator.
-fn is_internal(name: &str) -> bool {
+pub(crate) fn is_internal(name: &str) -> bool {
     matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 

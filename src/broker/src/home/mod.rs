@@ -4,6 +4,7 @@
 //! letters. Invariant: a letter that asks is answered by exactly one letter.
 
 mod append;
+mod deletions;
 mod fetch;
 mod offsets;
 
@@ -19,6 +20,7 @@ use replication::{Leader, WatchId, Watchers};
 use crate::config::TopicConfig;
 use crate::context::Context;
 use crate::home::append::{AckRef, Job, Stalled};
+use crate::home::deletions::{Deleting, Deletion};
 use crate::mail::{Letter, RequestRef};
 use crate::topics::Known;
 
@@ -38,6 +40,10 @@ pub(crate) struct Home {
     watch_of: BTreeMap<RequestRef, WatchId>,
     /// Letters that wait until something has come from the disk.
     parked: Vec<Letter>,
+    /// DeleteRecords letters that are not answered yet.
+    deletions: Slots<Deletion>,
+    /// Their parts, by the log whose new start must become durable first.
+    deleting: BTreeMap<LogRef, Vec<Deleting>>,
 }
 
 struct Partition {
@@ -67,6 +73,8 @@ impl Home {
             watchers: Watchers::default(),
             watch_of: BTreeMap::new(),
             parked: Vec::new(),
+            deletions: Slots::default(),
+            deleting: BTreeMap::new(),
         }
     }
 
@@ -82,6 +90,10 @@ impl Home {
         for at in gone {
             self.remove(at, context);
         }
+        self.log.set_producer_expiration_ms(context.config.producer_id_expiration_ms(context.image));
+        let keys_bytes = context.config.log_cleaner_dedupe_buffer_size(context.image) / context.topics.shard_count();
+        let keys_bytes = usize::try_from(keys_bytes).unwrap_or(usize::MAX);
+        self.log.set_cleaner(context.config.log_cleaner_backoff_ms(context.image), keys_bytes);
         let topics = context.topics;
         for known in topics.iter() {
             self.follow_topic(known, context);
@@ -95,7 +107,7 @@ impl Home {
             if context.topics.home(at) != context.post.own() {
                 continue;
             }
-            let settings = PartitionSettings { segment_bytes: known.config.segment_bytes };
+            let settings = partition_settings(&known.config);
             match self.partitions.get_mut(&at) {
                 Some(partition) if Arc::ptr_eq(&partition.config, &known.config) => {}
                 Some(partition) => {
@@ -122,6 +134,7 @@ impl Home {
             self.opening -= 1;
         }
         self.abandon(&mut partition.leader, ErrorCode::UnknownTopicOrPartition, context);
+        self.abandon_deletions(partition.log, ErrorCode::UnknownTopicOrPartition, context);
         self.removing.insert(partition.log);
         self.log.remove(partition.log, context.out);
     }
@@ -157,6 +170,9 @@ impl Home {
                 Event::Opened { log, end, .. } if self.by_log.contains_key(&log) => self.opened(log, end),
                 Event::Failed { log, failure } if self.by_log.contains_key(&log) => self.failed(log, failure, context),
                 Event::Durable { log, end } if self.by_log.contains_key(&log) => self.durable(log, end, context),
+                Event::StartMoved { log, start } if self.by_log.contains_key(&log) => {
+                    self.start_moved(log, start, context);
+                }
                 Event::Ready { log } if self.by_log.contains_key(&log) => retry = true,
                 Event::DirectoryOffline { dir } => {
                     tracing::error!(dir = %dir.display(), "log directory offline after a failed write");
@@ -195,6 +211,7 @@ impl Home {
         self.log.invariants();
         assert!(self.partitions.len() == self.by_log.len());
         assert!(self.watchers.len() == self.watch_of.len());
+        assert!(self.deleting.keys().all(|log| self.by_log.contains_key(log)));
     }
 
     fn opened(&mut self, log: LogRef, end: Offset) {
@@ -232,6 +249,7 @@ impl Home {
         }
         partition.state = State::Failed;
         self.abandon(&mut partition.leader, ErrorCode::KafkaStorageError, context);
+        self.abandon_deletions(partition.log, ErrorCode::KafkaStorageError, context);
         self.partitions.insert(at, partition);
     }
 
@@ -290,6 +308,22 @@ impl Home {
                 _ => unreachable!("only reads are parked"),
             }
         }
+    }
+}
+
+/// What of a topic's settings its logs go by.
+fn partition_settings(config: &TopicConfig) -> PartitionSettings {
+    PartitionSettings {
+        segment_bytes: config.segment_bytes,
+        segment_ms: config.segment_ms,
+        delete: config.cleanup_policy.delete,
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        compact: config.cleanup_policy.compact,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: config.min_compaction_lag_ms,
+        max_compaction_lag_ms: config.max_compaction_lag_ms,
+        delete_retention_ms: config.delete_retention_ms,
     }
 }
 

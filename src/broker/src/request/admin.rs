@@ -5,7 +5,7 @@ use model::{ErrorCode, ProducerId};
 use wire::{ApiKey, Malformed, Reader, RequestBody, RequestHeader, Requested, ResponseBody, response_frame};
 
 use crate::config::BrokerConfig;
-use crate::handlers::{create_partitions, create_topics, delete_topics, init_producer_id};
+use crate::handlers::{alter_configs, create_partitions, create_topics, delete_topics, init_producer_id};
 use crate::mail::Outcome;
 
 /// A decoded request.
@@ -56,6 +56,13 @@ impl<'a> Asked<'a> {
             RequestBody::CreatePartitions(request) => {
                 create_partitions::decide(request, controller).map(ResponseBody::CreatePartitions)
             }
+            RequestBody::AlterConfigs(request) => {
+                alter_configs::decide(request, controller, config).map(ResponseBody::AlterConfigs)
+            }
+            RequestBody::IncrementalAlterConfigs(request) => {
+                let decided = alter_configs::decide_incremental(request, controller, config);
+                decided.map(ResponseBody::IncrementalAlterConfigs)
+            }
             _ => unreachable!("the connection sends no other request here"),
         };
         decided.map(|body| Answer { version, correlation_id, body: Some(body) })
@@ -73,6 +80,10 @@ impl<'a> Asked<'a> {
             RequestBody::DeleteTopics(request) => ResponseBody::DeleteTopics(delete_topics::unanswered(request)),
             RequestBody::CreatePartitions(request) => {
                 ResponseBody::CreatePartitions(create_partitions::unanswered(request))
+            }
+            RequestBody::AlterConfigs(request) => ResponseBody::AlterConfigs(alter_configs::unanswered(request)),
+            RequestBody::IncrementalAlterConfigs(request) => {
+                ResponseBody::IncrementalAlterConfigs(alter_configs::unanswered_incremental(request))
             }
             RequestBody::InitProducerId(_) => ResponseBody::InitProducerId(init_producer_id::unavailable()),
             _ => unreachable!("the connection sends no other request here"),
@@ -120,6 +131,8 @@ fn fail(body: &mut ResponseBody<'static>) {
         ResponseBody::CreateTopics(response) => create_topics::failed(response),
         ResponseBody::DeleteTopics(response) => delete_topics::failed(response),
         ResponseBody::CreatePartitions(response) => create_partitions::failed(response),
+        ResponseBody::AlterConfigs(response) => alter_configs::failed(response),
+        ResponseBody::IncrementalAlterConfigs(response) => alter_configs::failed_incremental(response),
         ResponseBody::InitProducerId(response) => {
             response.error_code = ErrorCode::CoordinatorNotAvailable.to_wire();
         }

@@ -2,6 +2,7 @@
 //! together. Never touches a log or a socket.
 
 pub(crate) mod admin;
+pub(crate) mod delete_records;
 pub(crate) mod fetch;
 pub(crate) mod fetch_session;
 pub(crate) mod list_offsets;

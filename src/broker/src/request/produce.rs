@@ -272,5 +272,5 @@ fn request_error(view: &ProduceView<'_>) -> Option<ErrorCode> {
 
 fn rules(config: &TopicConfig, wall: Timestamp) -> Rules {
     let bounds = || TimestampBounds::around(wall, config.timestamp_before_max_ms, config.timestamp_after_max_ms);
-    Rules { timestamps: (!config.log_append_time).then(bounds), keys_required: false }
+    Rules { timestamps: (!config.log_append_time).then(bounds), keys_required: config.cleanup_policy.compact }
 }

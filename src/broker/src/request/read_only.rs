@@ -55,7 +55,11 @@ pub(crate) fn handle(
         RequestBody::CreateTopics(_) | RequestBody::DeleteTopics(_) | RequestBody::CreatePartitions(_) => {
             return Ok(Handled::Control);
         }
-        RequestBody::Produce(_) | RequestBody::Fetch(_) | RequestBody::ListOffsets(_) => {
+        RequestBody::AlterConfigs(_) | RequestBody::IncrementalAlterConfigs(_) => return Ok(Handled::Control),
+        RequestBody::Produce(_)
+        | RequestBody::Fetch(_)
+        | RequestBody::ListOffsets(_)
+        | RequestBody::DeleteRecords(_) => {
             unreachable!("these have paths of their own")
         }
     };

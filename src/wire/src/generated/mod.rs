@@ -5,15 +5,18 @@
 //! version has no null.
 #![allow(missing_docs, clippy::field_reassign_with_default)]
 
+pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
@@ -35,9 +38,12 @@ pub enum ApiKey {
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
+    DeleteRecords = 21,
     InitProducerId = 22,
     DescribeConfigs = 32,
+    AlterConfigs = 33,
     CreatePartitions = 37,
+    IncrementalAlterConfigs = 44,
     ListPartitionReassignments = 46,
     DescribeCluster = 60,
     DescribeTopicPartitions = 75,
@@ -53,8 +59,10 @@ pub const APIS: &[Api] = &[
     Api { key: ApiKey::ApiVersions, name: "ApiVersions", advertised_min: 0, min: 0, max: 5, flexible_from: 3 },
     Api { key: ApiKey::CreateTopics, name: "CreateTopics", advertised_min: 2, min: 2, max: 7, flexible_from: 5 },
     Api { key: ApiKey::DeleteTopics, name: "DeleteTopics", advertised_min: 1, min: 1, max: 6, flexible_from: 4 },
+    Api { key: ApiKey::DeleteRecords, name: "DeleteRecords", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
     Api { key: ApiKey::InitProducerId, name: "InitProducerId", advertised_min: 0, min: 0, max: 5, flexible_from: 2 },
     Api { key: ApiKey::DescribeConfigs, name: "DescribeConfigs", advertised_min: 1, min: 1, max: 4, flexible_from: 4 },
+    Api { key: ApiKey::AlterConfigs, name: "AlterConfigs", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
     Api {
         key: ApiKey::CreatePartitions,
         name: "CreatePartitions",
@@ -62,6 +70,14 @@ pub const APIS: &[Api] = &[
         min: 0,
         max: 3,
         flexible_from: 2,
+    },
+    Api {
+        key: ApiKey::IncrementalAlterConfigs,
+        name: "IncrementalAlterConfigs",
+        advertised_min: 0,
+        min: 0,
+        max: 1,
+        flexible_from: 1,
     },
     Api {
         key: ApiKey::ListPartitionReassignments,
@@ -93,9 +109,12 @@ pub enum RequestBody<'a> {
     ApiVersions(api_versions::ApiVersionsRequest<'a>),
     CreateTopics(create_topics::CreateTopicsRequest<'a>),
     DeleteTopics(delete_topics::DeleteTopicsRequest<'a>),
+    DeleteRecords(delete_records::DeleteRecordsRequest<'a>),
     InitProducerId(init_producer_id::InitProducerIdRequest<'a>),
     DescribeConfigs(describe_configs::DescribeConfigsRequest<'a>),
+    AlterConfigs(alter_configs::AlterConfigsRequest<'a>),
     CreatePartitions(create_partitions::CreatePartitionsRequest<'a>),
+    IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsRequest<'a>),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsRequest<'a>),
@@ -115,15 +134,22 @@ impl<'a> RequestBody<'a> {
             ApiKey::ApiVersions => Self::ApiVersions(api_versions::ApiVersionsRequest::decode(reader, version)?),
             ApiKey::CreateTopics => Self::CreateTopics(create_topics::CreateTopicsRequest::decode(reader, version)?),
             ApiKey::DeleteTopics => Self::DeleteTopics(delete_topics::DeleteTopicsRequest::decode(reader, version)?),
+            ApiKey::DeleteRecords => {
+                Self::DeleteRecords(delete_records::DeleteRecordsRequest::decode(reader, version)?)
+            }
             ApiKey::InitProducerId => {
                 Self::InitProducerId(init_producer_id::InitProducerIdRequest::decode(reader, version)?)
             }
             ApiKey::DescribeConfigs => {
                 Self::DescribeConfigs(describe_configs::DescribeConfigsRequest::decode(reader, version)?)
             }
+            ApiKey::AlterConfigs => Self::AlterConfigs(alter_configs::AlterConfigsRequest::decode(reader, version)?),
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsRequest::decode(reader, version)?)
             }
+            ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
+                incremental_alter_configs::IncrementalAlterConfigsRequest::decode(reader, version)?,
+            ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsRequest::decode(reader, version)?,
             ),
@@ -147,9 +173,12 @@ impl<'a> RequestBody<'a> {
             Self::ApiVersions(body) => body.encode(writer, version),
             Self::CreateTopics(body) => body.encode(writer, version),
             Self::DeleteTopics(body) => body.encode(writer, version),
+            Self::DeleteRecords(body) => body.encode(writer, version),
             Self::InitProducerId(body) => body.encode(writer, version),
             Self::DescribeConfigs(body) => body.encode(writer, version),
+            Self::AlterConfigs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
+            Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
@@ -167,9 +196,12 @@ impl<'a> RequestBody<'a> {
             Self::ApiVersions(_) => ApiKey::ApiVersions,
             Self::CreateTopics(_) => ApiKey::CreateTopics,
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
+            Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+            Self::AlterConfigs(_) => ApiKey::AlterConfigs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
+            Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
@@ -188,9 +220,12 @@ pub enum ResponseBody<'a> {
     ApiVersions(api_versions::ApiVersionsResponse<'a>),
     CreateTopics(create_topics::CreateTopicsResponse<'a>),
     DeleteTopics(delete_topics::DeleteTopicsResponse<'a>),
+    DeleteRecords(delete_records::DeleteRecordsResponse<'a>),
     InitProducerId(init_producer_id::InitProducerIdResponse),
     DescribeConfigs(describe_configs::DescribeConfigsResponse<'a>),
+    AlterConfigs(alter_configs::AlterConfigsResponse<'a>),
     CreatePartitions(create_partitions::CreatePartitionsResponse<'a>),
+    IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsResponse<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsResponse<'a>),
     DescribeCluster(describe_cluster::DescribeClusterResponse<'a>),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsResponse<'a>),
@@ -210,15 +245,22 @@ impl<'a> ResponseBody<'a> {
             ApiKey::ApiVersions => Self::ApiVersions(api_versions::ApiVersionsResponse::decode(reader, version)?),
             ApiKey::CreateTopics => Self::CreateTopics(create_topics::CreateTopicsResponse::decode(reader, version)?),
             ApiKey::DeleteTopics => Self::DeleteTopics(delete_topics::DeleteTopicsResponse::decode(reader, version)?),
+            ApiKey::DeleteRecords => {
+                Self::DeleteRecords(delete_records::DeleteRecordsResponse::decode(reader, version)?)
+            }
             ApiKey::InitProducerId => {
                 Self::InitProducerId(init_producer_id::InitProducerIdResponse::decode(reader, version)?)
             }
             ApiKey::DescribeConfigs => {
                 Self::DescribeConfigs(describe_configs::DescribeConfigsResponse::decode(reader, version)?)
             }
+            ApiKey::AlterConfigs => Self::AlterConfigs(alter_configs::AlterConfigsResponse::decode(reader, version)?),
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsResponse::decode(reader, version)?)
             }
+            ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
+                incremental_alter_configs::IncrementalAlterConfigsResponse::decode(reader, version)?,
+            ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsResponse::decode(reader, version)?,
             ),
@@ -242,9 +284,12 @@ impl<'a> ResponseBody<'a> {
             Self::ApiVersions(body) => body.encode(writer, version),
             Self::CreateTopics(body) => body.encode(writer, version),
             Self::DeleteTopics(body) => body.encode(writer, version),
+            Self::DeleteRecords(body) => body.encode(writer, version),
             Self::InitProducerId(body) => body.encode(writer, version),
             Self::DescribeConfigs(body) => body.encode(writer, version),
+            Self::AlterConfigs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
+            Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
@@ -262,9 +307,12 @@ impl<'a> ResponseBody<'a> {
             Self::ApiVersions(_) => ApiKey::ApiVersions,
             Self::CreateTopics(_) => ApiKey::CreateTopics,
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
+            Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+            Self::AlterConfigs(_) => ApiKey::AlterConfigs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
+            Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,

@@ -15,9 +15,12 @@ pub fn requests() -> Vec<RequestBody<'static>> {
         RequestBody::ApiVersions(api_versions_request()),
         RequestBody::CreateTopics(create_topics_request()),
         RequestBody::DeleteTopics(delete_topics_request()),
+        RequestBody::DeleteRecords(delete_records_request()),
         RequestBody::InitProducerId(init_producer_id_request()),
         RequestBody::DescribeConfigs(describe_configs_request()),
+        RequestBody::AlterConfigs(alter_configs_request()),
         RequestBody::CreatePartitions(create_partitions_request()),
+        RequestBody::IncrementalAlterConfigs(incremental_alter_configs_request()),
         RequestBody::ListPartitionReassignments(list_partition_reassignments_request()),
         RequestBody::DescribeCluster(describe_cluster_request()),
         RequestBody::DescribeTopicPartitions(describe_topic_partitions_request()),
@@ -35,9 +38,12 @@ pub fn default_requests() -> Vec<RequestBody<'static>> {
         RequestBody::ApiVersions(Default::default()),
         RequestBody::CreateTopics(Default::default()),
         RequestBody::DeleteTopics(Default::default()),
+        RequestBody::DeleteRecords(Default::default()),
         RequestBody::InitProducerId(Default::default()),
         RequestBody::DescribeConfigs(Default::default()),
+        RequestBody::AlterConfigs(Default::default()),
         RequestBody::CreatePartitions(Default::default()),
+        RequestBody::IncrementalAlterConfigs(Default::default()),
         RequestBody::ListPartitionReassignments(Default::default()),
         RequestBody::DescribeCluster(Default::default()),
         RequestBody::DescribeTopicPartitions(Default::default()),
@@ -55,9 +61,12 @@ pub fn responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::ApiVersions(api_versions_response()),
         ResponseBody::CreateTopics(create_topics_response()),
         ResponseBody::DeleteTopics(delete_topics_response()),
+        ResponseBody::DeleteRecords(delete_records_response()),
         ResponseBody::InitProducerId(init_producer_id_response()),
         ResponseBody::DescribeConfigs(describe_configs_response()),
+        ResponseBody::AlterConfigs(alter_configs_response()),
         ResponseBody::CreatePartitions(create_partitions_response()),
+        ResponseBody::IncrementalAlterConfigs(incremental_alter_configs_response()),
         ResponseBody::ListPartitionReassignments(list_partition_reassignments_response()),
         ResponseBody::DescribeCluster(describe_cluster_response()),
         ResponseBody::DescribeTopicPartitions(describe_topic_partitions_response()),
@@ -75,9 +84,12 @@ pub fn default_responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::ApiVersions(Default::default()),
         ResponseBody::CreateTopics(Default::default()),
         ResponseBody::DeleteTopics(Default::default()),
+        ResponseBody::DeleteRecords(Default::default()),
         ResponseBody::InitProducerId(Default::default()),
         ResponseBody::DescribeConfigs(Default::default()),
+        ResponseBody::AlterConfigs(Default::default()),
         ResponseBody::CreatePartitions(Default::default()),
+        ResponseBody::IncrementalAlterConfigs(Default::default()),
         ResponseBody::ListPartitionReassignments(Default::default()),
         ResponseBody::DescribeCluster(Default::default()),
         ResponseBody::DescribeTopicPartitions(Default::default()),
@@ -472,6 +484,39 @@ fn delete_topics_response() -> wire::delete_topics::DeleteTopicsResponse<'static
     }
 }
 
+fn delete_records_request() -> wire::delete_records::DeleteRecordsRequest<'static> {
+    wire::delete_records::DeleteRecordsRequest {
+        topics: vec![
+            wire::delete_records::DeleteRecordsTopic {
+                name: "text-3".into(),
+                partitions: vec![wire::delete_records::DeleteRecordsPartition { partition_index: 6, offset: 7 }; 2],
+            };
+            2
+        ],
+        timeout_ms: 8,
+    }
+}
+
+fn delete_records_response() -> wire::delete_records::DeleteRecordsResponse<'static> {
+    wire::delete_records::DeleteRecordsResponse {
+        throttle_time_ms: 1,
+        topics: vec![
+            wire::delete_records::DeleteRecordsTopicResult {
+                name: "text-4".into(),
+                partitions: vec![
+                    wire::delete_records::DeleteRecordsPartitionResult {
+                        partition_index: 7,
+                        low_watermark: 8,
+                        error_code: 9,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
 fn init_producer_id_request() -> wire::init_producer_id::InitProducerIdRequest<'static> {
     wire::init_producer_id::InitProducerIdRequest {
         transactional_id: Some("text-1".into()),
@@ -540,6 +585,41 @@ fn describe_configs_response() -> wire::describe_configs::DescribeConfigsRespons
     }
 }
 
+fn alter_configs_request() -> wire::alter_configs::AlterConfigsRequest<'static> {
+    wire::alter_configs::AlterConfigsRequest {
+        resources: vec![
+            wire::alter_configs::AlterConfigsResource {
+                resource_type: 3,
+                resource_name: "text-4".into(),
+                configs: vec![
+                    wire::alter_configs::AlterableConfig {
+                        name: "text-7".into(),
+                        value: Some("text-8".into()),
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+        validate_only: true,
+    }
+}
+
+fn alter_configs_response() -> wire::alter_configs::AlterConfigsResponse<'static> {
+    wire::alter_configs::AlterConfigsResponse {
+        throttle_time_ms: 1,
+        responses: vec![
+            wire::alter_configs::AlterConfigsResourceResponse {
+                error_code: 4,
+                error_message: Some("text-5".into()),
+                resource_type: 6,
+                resource_name: "text-7".into(),
+            };
+            2
+        ],
+    }
+}
+
 fn create_partitions_request() -> wire::create_partitions::CreatePartitionsRequest<'static> {
     wire::create_partitions::CreatePartitionsRequest {
         topics: vec![
@@ -566,6 +646,42 @@ fn create_partitions_response() -> wire::create_partitions::CreatePartitionsResp
                 name: "text-4".into(),
                 error_code: 5,
                 error_message: Some("text-6".into()),
+            };
+            2
+        ],
+    }
+}
+
+fn incremental_alter_configs_request() -> wire::incremental_alter_configs::IncrementalAlterConfigsRequest<'static> {
+    wire::incremental_alter_configs::IncrementalAlterConfigsRequest {
+        resources: vec![
+            wire::incremental_alter_configs::AlterConfigsResource {
+                resource_type: 3,
+                resource_name: "text-4".into(),
+                configs: vec![
+                    wire::incremental_alter_configs::AlterableConfig {
+                        name: "text-7".into(),
+                        config_operation: 8,
+                        value: Some("text-9".into()),
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+        validate_only: true,
+    }
+}
+
+fn incremental_alter_configs_response() -> wire::incremental_alter_configs::IncrementalAlterConfigsResponse<'static> {
+    wire::incremental_alter_configs::IncrementalAlterConfigsResponse {
+        throttle_time_ms: 1,
+        responses: vec![
+            wire::incremental_alter_configs::AlterConfigsResourceResponse {
+                error_code: 4,
+                error_message: Some("text-5".into()),
+                resource_type: 6,
+                resource_name: "text-7".into(),
             };
             2
         ],

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use model::ErrorCode;
-use record::{Batches, Records};
+use record::{Batches, Header, Records};
 use wire::ApiKey;
 use wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
 
 use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_gone, is_retriable, spelled};
-use crate::oracle::TopicIndex;
+use crate::oracle::{Start, TopicIndex};
 
 /// The consumer.
 #[derive(Debug, Default)]
@@ -20,11 +20,19 @@ pub(crate) struct Consumer {
     /// The fetch session, if there is one: its id and next epoch.
     fetch_session: Option<(i32, i32)>,
     wants_session: bool,
-    /// What was known of each partition's end when the request in flight left.
-    known: BTreeMap<(TopicIndex, u32), u64>,
+    /// What was known of each partition when the request in flight left.
+    known: BTreeMap<(TopicIndex, u32), Known>,
     /// What the last request asked about offsets.
-    asked_latest: bool,
+    asked: i64,
     next_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    start: Start,
+    end: u64,
+    /// A record at or after the time that is asked for: the last one.
+    has_time: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -97,8 +105,12 @@ impl Consumer {
     }
 
     fn ask_offsets(&mut self, stage: &mut Stage<'_>) {
-        self.asked_latest = stage.rng.chance(300);
-        let timestamp = if self.asked_latest { LATEST } else { EARLIEST };
+        self.asked = match stage.rng.below(10) {
+            0..3 => LATEST,
+            3..6 => EARLIEST,
+            _ => stage.world.wall_ms() - stage.rng.below(TIMES_BACK_MS + 2_000) as i64,
+        };
+        let timestamp = self.asked;
         self.remember_known(stage);
         let topics = self.places.iter().filter(|place| place.offset.is_none()).map(|place| ListOffsetsTopic {
             name: stage.oracle.topics[place.topic].name.clone().into(),
@@ -130,17 +142,12 @@ impl Consumer {
                 if !known.is_alive || (is_gone(result.error_code) && !known.is_stable) {
                     place.gone = true;
                 } else if result.error_code == 0 {
-                    let offset = u64::try_from(result.offset).expect("an offset");
-                    if self.asked_latest {
-                        let least = self.known[&(place.topic, place.partition)];
-                        assert!(offset >= least, "latest offset {offset} where {least} was told");
-                    } else {
-                        assert!(offset == 0, "earliest offset {offset}");
-                    }
-                    place.offset = Some(offset);
-                    place.guessed = false;
+                    let known = self.known[&(place.topic, place.partition)];
+                    place.told_offset(stage, self.asked, known, result.offset, result.timestamp);
                 } else {
-                    assert!(is_retriable(result.error_code), "ListOffsets: {}", spelled(result.error_code));
+                    let corrupt = result.error_code == ErrorCode::CorruptMessage.to_wire()
+                        && stage.oracle.is_rotten(place.topic, place.partition);
+                    assert!(corrupt || is_retriable(result.error_code), "ListOffsets: {}", spelled(result.error_code));
                 }
             }
         }
@@ -214,15 +221,20 @@ impl Consumer {
             for data in &topic.partitions {
                 let asked = |place: &&mut Place| (place.topic, place.partition as i32) == (index, data.partition_index);
                 let place = self.places.iter_mut().find(asked).expect("a partition that was asked for");
-                let least = self.known[&(place.topic, place.partition)];
-                place.take(stage, data, least);
+                let known = self.known[&(place.topic, place.partition)];
+                place.take(stage, data, known);
             }
         }
     }
 
     fn remember_known(&mut self, stage: &Stage<'_>) {
-        let known =
-            |place: &Place| ((place.topic, place.partition), stage.oracle.known_end(place.topic, place.partition));
+        let (oracle, asked) = (&*stage.oracle, self.asked);
+        let known = |place: &Place| {
+            let (topic, partition) = (place.topic, place.partition);
+            let has_time = oracle.last_at_or_after(topic, partition, asked).filter(|_| asked >= 0);
+            let (start, end) = (oracle.known_start(topic, partition), oracle.known_end(topic, partition));
+            ((topic, partition), Known { start, end, has_time })
+        };
         self.known = self.places.iter().map(known).collect();
     }
 
@@ -233,51 +245,112 @@ impl Consumer {
 }
 
 impl Place {
-    fn take(&mut self, stage: &mut Stage<'_>, data: &wire::fetch::PartitionData<'_>, least: u64) {
-        let place = format_args!("{}-{}", self.topic, self.partition);
+    fn told_offset(&mut self, stage: &mut Stage<'_>, asked: i64, known: Known, offset: i64, timestamp: i64) {
+        let (topic, partition) = (self.topic, self.partition);
+        let place = format_args!("{topic}-{partition}");
+        let rotten = stage.oracle.is_rotten(topic, partition);
+        if asked >= 0 && offset == -1 {
+            let there = known.has_time.is_some_and(|at| !stage.oracle.may_be_gone(topic, partition, at));
+            assert!(rotten || !there, "{place}: nothing at or after {asked}, where a record was told");
+            return;
+        }
+        let offset = u64::try_from(offset).expect("an offset");
+        assert!(offset >= known.start.offset, "{place}: {offset} for time {asked}, starts at {}", known.start.offset);
+        match asked {
+            LATEST => assert!(offset >= known.end, "latest offset {offset} where {} was told", known.end),
+            EARLIEST => stage.oracle.started(topic, partition, offset, known.start),
+            // What rot has made of times is not known.
+            _ if rotten => (),
+            _ => stage.oracle.claimed(topic, partition, asked, offset, timestamp),
+        }
+        self.offset = Some(offset);
+        self.guessed = false;
+    }
+
+    fn take(&mut self, stage: &mut Stage<'_>, data: &wire::fetch::PartitionData<'_>, known: Known) {
+        let (topic, partition) = (self.topic, self.partition);
+        let place = format_args!("{topic}-{partition}");
         let code = data.error_code;
-        let out_of_range = code == ErrorCode::OffsetOutOfRange.to_wire();
+        let fetched = self.offset.expect("was fetched");
         if code != 0 {
-            stage.refused("fetch", self.topic, self.partition, code);
-            let known = &stage.oracle.topics[self.topic];
-            self.gone |= is_gone(code) && !known.is_stable;
-            let fetched = self.offset.expect("was fetched");
-            let guess = out_of_range && self.guessed && fetched > least;
-            assert!(self.gone || guess || is_retriable(code), "fetch of {place} @{fetched}: {}", spelled(code));
-            if guess {
+            stage.refused("fetch", topic, partition, code);
+            self.gone |= is_gone(code) && !stage.oracle.topics[topic].is_stable;
+            if code == ErrorCode::CorruptMessage.to_wire()
+                && let Some(past) = stage.oracle.past_rot(topic, partition, fetched)
+            {
+                self.offset = Some(past);
+                return;
+            }
+            let guess = self.guessed && fetched > known.end;
+            let guess = guess || stage.oracle.may_be_gone(topic, partition, fetched);
+            let out_of_range = code == ErrorCode::OffsetOutOfRange.to_wire() && guess;
+            let excused = self.gone || out_of_range || is_retriable(code);
+            assert!(excused, "fetch of {place} @{fetched}: {}", spelled(code));
+            if out_of_range {
                 self.offset = None;
             }
             return;
         }
+        if let Ok(start) = u64::try_from(data.log_start_offset) {
+            stage.oracle.started(topic, partition, start, known.start);
+        }
         let high_watermark = u64::try_from(data.high_watermark).expect("a high watermark");
+        let least = known.end;
         assert!(high_watermark >= least, "{place}: high watermark {high_watermark} where {least} was told");
-        let fetched = self.offset.expect("was fetched");
-        let next = read_batches(stage, self.topic, self.partition, fetched, data.records.unwrap_or_default());
+        let records = data.records.unwrap_or_default();
+        assert!(
+            records.is_empty() || fetched >= known.start.offset,
+            "{place}: @{fetched} was given, deleted to {}",
+            known.start.offset
+        );
+        let next = read_batches(stage, topic, partition, fetched, records);
         assert!(next <= high_watermark || next == fetched, "{place}: records up to {next} above {high_watermark}");
         self.guessed &= next == fetched;
         self.offset = Some(next);
     }
 }
 
-/// Tells the oracle of every record from `from` on; answers the offset after the last.
+/// Tells the oracle of every record from `from` on; answers the offset after the last, or behind what has rotted.
 pub(super) fn read_batches(stage: &mut Stage<'_>, topic: TopicIndex, partition: u32, from: u64, bytes: &[u8]) -> u64 {
     let mut next = from;
+    // Compaction leaves gaps.
+    let gaps = stage.oracle.topics[topic].rules.compacts;
     for batch in Batches::new(bytes) {
-        let batch = batch.unwrap_or_else(|error| panic!("{topic}-{partition} @{next}: {error:?}"));
-        let first = batch.header().base_offset.get();
+        let records = batch.and_then(|batch| Ok((*batch.header(), Records::read(batch, 1 << 24)?)));
         // The first batch may begin before what was asked for; none may leave a gap.
-        assert!(first == next || (first < from && next == from), "{topic}-{partition}: batch @{first} where {next}");
-        for record in Records::read(batch, 1 << 24).expect("a good batch").iter() {
+        let fits = |header: &Header| {
+            let first = header.base_offset.get();
+            first == next || (first < from && next == from) || (gaps && first > next)
+        };
+        let (header, records) = match (records, stage.oracle.past_rot(topic, partition, next)) {
+            (Ok((header, records)), None) => (header, records),
+            (Ok((header, records)), Some(_)) if fits(&header) => (header, records),
+            // Bad bytes that the checksum tells are as good as a refusal.
+            (Ok(_) | Err(_), Some(past)) => return past,
+            (Err(error), None) => panic!("{topic}-{partition} @{next}: {error:?}"),
+        };
+        assert!(fits(&header), "{topic}-{partition}: batch @{} where {next}", header.base_offset.get());
+        for record in records.iter() {
             let record = record.expect("a good record");
-            if record.offset.get() >= from {
-                assert!(record.offset.get() == next, "{topic}-{partition}: a gap before {next}");
-                stage.oracle.seen(topic, partition, next, record.value);
-                next += 1;
+            let offset = record.offset.get();
+            if offset >= from {
+                assert!(offset == next || (gaps && offset > next), "{topic}-{partition}: a gap before {next}");
+                stage.oracle.seen(topic, partition, &record);
+                next = offset + 1;
             }
         }
+        assert!(gaps || next == header.next_offset().get().max(from), "{topic}-{partition}: a gap before {next}");
+        next = next.max(header.next_offset().get());
+    }
+    if next == from && !bytes.is_empty() {
+        // A wrong length makes a batch that is not whole.
+        return stage.oracle.past_rot(topic, partition, next).unwrap_or(next);
     }
     next
 }
 
+/// How far back a record's time may lie when it is sent.
+pub(crate) const TIMES_BACK_MS: u64 = 20_000;
+
 const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
+pub(super) const EARLIEST: i64 = -2;

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use model::{ErrorCode, ProducerEpoch, ProducerId, Timestamp};
-use record::{BatchBuilder, Codec, Producer};
+use record::{BatchBuilder, Codec, Producer, RecordHeader};
 use wire::ApiKey;
 use wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use wire::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 
+use super::consumer::TIMES_BACK_MS;
 use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_retriable, spelled};
-use crate::oracle::{RecordId, TopicIndex};
+use crate::oracle::{ID_HEADER, KEYS, New, RecordId, TopicIndex};
 
 /// The producer.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub(crate) struct Idempotent {
     flying: BTreeMap<u64, Vec<(usize, i32)>>,
     tag_next: u64,
     next_ns: u64,
+    /// How many batches it makes; without it as many as there is time for.
+    batches_left: Option<usize>,
 }
 
 /// One partition.
@@ -37,6 +42,8 @@ struct Stream {
     flying: usize,
     /// One of them was refused: the rest are refused too, then all go again.
     refused: bool,
+    /// Since when it winds down, rots and is refused for its disk.
+    offline_ns: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -81,6 +88,11 @@ impl Actor for Idempotent {
 }
 
 impl Idempotent {
+    /// One that makes so many batches.
+    pub(crate) fn brief(batches: usize) -> Idempotent {
+        Idempotent { batches_left: Some(batches), ..Idempotent::default() }
+    }
+
     fn ask_id(&mut self, stage: &mut Stage<'_>) {
         let version = stage.version(ApiKey::InitProducerId, 0);
         let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
@@ -109,7 +121,7 @@ impl Idempotent {
         let mut carried = Vec::new();
         for (index, stream) in self.streams.iter_mut().enumerate() {
             if (stage.winding_down || stage.rng.coin())
-                && let Some(base_sequence) = stream.next(stage, id)
+                && let Some(base_sequence) = stream.next(stage, id, &mut self.batches_left)
             {
                 carried.push((index, base_sequence));
             }
@@ -157,7 +169,7 @@ impl Idempotent {
                         (stream.topic, stream.partition as i32) == (known, answered.index)
                     })
                     .expect("a partition that was asked for");
-                self.streams[index].answered(stage, base_sequence, answered.error_code, answered.base_offset);
+                self.streams[index].answered(stage, base_sequence, answered);
             }
         }
         assert!(count == carried.len(), "{count} partitions answered of {}", carried.len());
@@ -175,11 +187,24 @@ impl Idempotent {
 
 impl Stream {
     fn new(topic: TopicIndex, partition: u32) -> Stream {
-        Stream { topic, partition, sequence_next: 0, unacked: VecDeque::new(), flying: 0, refused: false }
+        Stream {
+            topic,
+            partition,
+            sequence_next: 0,
+            unacked: VecDeque::new(),
+            flying: 0,
+            refused: false,
+            offline_ns: None,
+        }
     }
 
     /// The batch to send next, made if need be; answers its base sequence.
-    fn next(&mut self, stage: &mut Stage<'_>, (id, epoch): (ProducerId, ProducerEpoch)) -> Option<i32> {
+    fn next(
+        &mut self,
+        stage: &mut Stage<'_>,
+        (id, epoch): (ProducerId, ProducerEpoch),
+        batches_left: &mut Option<usize>,
+    ) -> Option<i32> {
         if self.refused {
             if self.flying > 0 {
                 return None;
@@ -190,7 +215,9 @@ impl Stream {
         let index = match waiting {
             Some(index) => index,
             None if stage.winding_down || self.unacked.len() >= UNACKED_MAX => return None,
+            None if *batches_left == Some(0) => return None,
             None => {
+                *batches_left = batches_left.map(|left| left - 1);
                 let base_sequence = self.sequence_next;
                 let producer = Producer { id, epoch, base_sequence };
                 let (ids, bytes) = batch(stage, self.topic, self.partition, Some(producer));
@@ -204,20 +231,36 @@ impl Stream {
         Some(self.unacked[index].base_sequence)
     }
 
-    fn answered(&mut self, stage: &mut Stage<'_>, base_sequence: i32, error_code: i16, base_offset: i64) {
+    fn answered(&mut self, stage: &mut Stage<'_>, base_sequence: i32, answer: &PartitionProduceResponse<'_>) {
+        let error_code = answer.error_code;
         self.flying -= 1;
         let place = format_args!("{}-{}", self.topic, self.partition);
         if error_code == 0 {
             let first = self.unacked.front().expect("what was in flight is unacked");
             assert!(first.base_sequence == base_sequence, "{place}: acknowledged after a gap");
             let first = self.unacked.pop_front().expect("just looked");
-            return stage.oracle.acked(self.topic, self.partition, base_offset, first.ids);
+            let (offset, time) = (answer.base_offset, answer.log_append_time_ms);
+            return stage.oracle.acked(self.topic, self.partition, offset, time, first.ids);
         }
         stage.refused("produce", self.topic, self.partition, error_code);
         let gap = error_code == ErrorCode::OutOfOrderSequenceNumber.to_wire();
         assert!(!gap || self.refused, "{place}: OUT_OF_ORDER_SEQUENCE_NUMBER for c{} without a gap", stage.me);
         assert!(gap || is_retriable(error_code), "{place}: {} for an idempotent batch", spelled(error_code));
         self.refused = true;
+        self.give_up(stage, error_code);
+    }
+
+    /// A partition may stay offline for ever when something of it has rotted.
+    fn give_up(&mut self, stage: &Stage<'_>, error_code: i16) {
+        let offline = error_code == ErrorCode::KafkaStorageError.to_wire()
+            && stage.winding_down
+            && stage.oracle.is_rotten(self.topic, self.partition);
+        let since_ns = *self.offline_ns.get_or_insert(stage.now_ns());
+        if !offline {
+            self.offline_ns = None;
+        } else if stage.now_ns() - since_ns > OFFLINE_NS_MAX && self.flying == 0 {
+            self.unacked.clear();
+        }
     }
 
     fn again(&mut self) {
@@ -234,19 +277,40 @@ pub(super) fn batch(
     producer: Option<Producer>,
 ) -> (Range<RecordId>, Vec<u8>) {
     let count = stage.rng.spread(1, 12);
-    let codec = if stage.rng.chance(100) { Codec::Lz4 } else { Codec::None };
+    let codec = match stage.rng.below(100) {
+        0..6 => Codec::Lz4,
+        6..9 => Codec::Snappy,
+        9..12 => Codec::Zstd,
+        12..15 => Codec::Gzip,
+        _ => Codec::None,
+    };
     let mut builder = BatchBuilder::new(codec);
     let idempotent = producer.is_some();
     if let Some(producer) = producer {
         builder = builder.producer(producer);
     }
-    let timestamp = Timestamp(stage.world.wall_ms());
+    let now_ms = stage.world.wall_ms();
+    let compacts = stage.oracle.topics[topic].rules.compacts;
     let mut first = None;
     for _ in 0..count {
-        let value_bytes = stage.rng.spread(8, 1500) as usize;
-        let id = stage.oracle.sending(topic, partition, stage.me, idempotent, value_bytes);
+        let back_ms = if stage.rng.coin() { 0 } else { stage.rng.below(TIMES_BACK_MS) };
+        let new = New {
+            topic,
+            partition,
+            producer: stage.me,
+            idempotent,
+            value_bytes: stage.rng.spread(8, 1500) as usize,
+            timestamp: now_ms - back_ms as i64,
+            key: compacts.then(|| stage.rng.below(u64::from(KEYS)) as u8),
+            is_tombstone: compacts && stage.rng.chance(150),
+        };
+        let id = stage.oracle.sending(new);
         first = first.or(Some(id));
-        builder.append(timestamp, None, Some(&stage.oracle.value(id)), &[]);
+        let content = stage.oracle.content(id);
+        let key = content.key.as_ref().map(|key| &key[..]);
+        let named = [RecordHeader { key: ID_HEADER, value: Some(&content.id) }];
+        let headers = if new.is_tombstone { &named[..] } else { &[] };
+        builder.append(Timestamp(new.timestamp), key, content.value.as_deref(), headers);
     }
     let first = first.expect("at least one record");
     (first..first + count, builder.build())
@@ -263,3 +327,6 @@ pub(super) fn wire_body(request: &ProduceRequest<'_>, version: i16) -> Vec<u8> {
 const REQUESTS_MAX: usize = 5;
 const UNACKED_MAX: usize = 5;
 const STREAMS_MAX: usize = 4;
+
+/// How long a producer believes that a partition comes back.
+const OFFLINE_NS_MAX: u64 = 20_000_000_000;

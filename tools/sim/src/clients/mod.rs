@@ -2,14 +2,16 @@
 
 mod admin;
 mod consumer;
+mod deleter;
 mod hostile;
 mod idempotent;
 mod plain;
 mod session;
 mod verifier;
 
-pub(crate) use admin::Admin;
-pub(crate) use consumer::Consumer;
+pub(crate) use admin::{Admin, STABLE};
+pub(crate) use consumer::{Consumer, TIMES_BACK_MS};
+pub(crate) use deleter::Deleter;
 pub(crate) use hostile::Hostile;
 pub(crate) use idempotent::Idempotent;
 pub(crate) use plain::Plain;

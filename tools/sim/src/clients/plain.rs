@@ -93,7 +93,8 @@ impl Plain {
         assert!(result.index == partition as i32);
         let code = result.error_code;
         if code == 0 {
-            return stage.oracle.acked(topic, partition, result.base_offset, ids);
+            let (offset, time) = (result.base_offset, result.log_append_time_ms);
+            return stage.oracle.acked(topic, partition, offset, time, ids);
         }
         stage.refused("produce", topic, partition, code);
         if damaged && code == ErrorCode::CorruptMessage.to_wire() {

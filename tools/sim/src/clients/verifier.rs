@@ -1,10 +1,12 @@
 //! Reads everything back when the run is quiet, and holds it against all that was ever told.
 
+use model::ErrorCode;
 use wire::ApiKey;
 use wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
 
-use super::consumer::read_batches;
-use super::session::{Heard, Session};
+use super::consumer::{EARLIEST, read_batches};
+use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_retriable, spelled};
 use crate::oracle::TopicIndex;
 
@@ -13,14 +15,21 @@ use crate::oracle::TopicIndex;
 pub(crate) struct Verifier {
     session: Session,
     left: Vec<(TopicIndex, u32)>,
+    /// The partition's start is known.
+    begun: bool,
     offset: u64,
+    /// How often in a row it was refused.
+    tries: u32,
     next_ns: u64,
 }
+
+/// Refusals that may pass.
+const TRIES_MAX: u32 = 100;
 
 impl Verifier {
     /// Of these partitions.
     pub(crate) fn new(partitions: Vec<(TopicIndex, u32)>) -> Verifier {
-        Verifier { session: Session::default(), left: partitions, offset: 0, next_ns: 0 }
+        Verifier { session: Session::default(), left: partitions, begun: false, offset: 0, tries: 0, next_ns: 0 }
     }
 }
 
@@ -28,6 +37,10 @@ impl Actor for Verifier {
     fn act(&mut self, stage: &mut Stage<'_>) {
         while let Some(heard) = self.session.hear(stage) {
             if let Heard::Answer(answer) = heard {
+                if answer.key == ApiKey::ListOffsets {
+                    self.take_start(stage, &answer);
+                    continue;
+                }
                 let mut reader = wire::Reader::new(&answer.body);
                 let response = FetchResponse::decode(&mut reader, answer.version).expect("a whole answer");
                 self.take(stage, &response);
@@ -41,7 +54,10 @@ impl Actor for Verifier {
         }
         stage.at(stage.now_ns() + 10_000_000);
         if self.session.is_open(stage) {
-            self.fetch(stage);
+            match self.begun {
+                true => self.fetch(stage),
+                false => self.ask_start(stage),
+            }
         }
     }
 
@@ -70,19 +86,80 @@ impl Verifier {
         assert!(response.error_code == 0, "the last read: {}", spelled(response.error_code));
         let [answered] = &response.responses[..] else { panic!("one topic was asked for") };
         let [data] = &answered.partitions[..] else { panic!("one partition was asked for") };
+        if data.error_code == ErrorCode::CorruptMessage.to_wire()
+            && let Some(past) = stage.oracle.past_rot(topic, partition, self.offset)
+        {
+            self.offset = past;
+            return;
+        }
         if is_retriable(data.error_code) {
             self.next_ns = stage.now_ns() + 5_000_000;
+            self.refused(stage);
+            return;
+        }
+        if data.error_code == ErrorCode::OffsetOutOfRange.to_wire()
+            && stage.oracle.may_be_gone(topic, partition, self.offset)
+        {
+            // The start has moved meanwhile.
+            self.begun = false;
             return;
         }
         assert!(data.error_code == 0, "the last read of {topic}-{partition}: {}", spelled(data.error_code));
+        self.tries = 0;
         let end = u64::try_from(data.high_watermark).expect("a high watermark");
         let next = read_batches(stage, topic, partition, self.offset, data.records.unwrap_or_default());
         assert!(next > self.offset || next == end, "the last read of {topic}-{partition} stands at {next} of {end}");
         self.offset = next;
         if next == end {
             stage.oracle.whole(topic, partition, end);
-            self.left.pop();
-            self.offset = 0;
+            self.next_partition();
         }
+    }
+
+    /// Asks where the partition begins.
+    fn ask_start(&mut self, stage: &mut Stage<'_>) {
+        let (topic, partition) = *self.left.last().expect("some are left");
+        let partitions = vec![ListOffsetsPartition {
+            partition_index: partition as i32,
+            current_leader_epoch: -1,
+            timestamp: EARLIEST,
+        }];
+        let topics = vec![ListOffsetsTopic { name: stage.oracle.topics[topic].name.clone().into(), partitions }];
+        let request = ListOffsetsRequest { replica_id: -1, isolation_level: 0, topics, timeout_ms: 30_000 };
+        self.session.send(stage, (ApiKey::ListOffsets, 6), Some(0), |out| request.encode(out, 6));
+    }
+
+    fn take_start(&mut self, stage: &mut Stage<'_>, answer: &Answer) {
+        let (topic, partition) = *self.left.last().expect("some are left");
+        let mut reader = wire::Reader::new(&answer.body);
+        let response = ListOffsetsResponse::decode(&mut reader, answer.version).expect("a whole answer");
+        let [answered] = &response.topics[..] else { panic!("one topic was asked for") };
+        let [result] = &answered.partitions[..] else { panic!("one partition was asked for") };
+        if is_retriable(result.error_code) {
+            self.next_ns = stage.now_ns() + 5_000_000;
+            return self.refused(stage);
+        }
+        assert!(result.error_code == 0, "the start of {topic}-{partition}: {}", spelled(result.error_code));
+        let start = u64::try_from(result.offset).expect("an offset");
+        stage.oracle.started(topic, partition, start, stage.oracle.known_start(topic, partition));
+        stage.oracle.begin_pass(topic, partition);
+        self.offset = start;
+        self.begun = true;
+    }
+
+    fn refused(&mut self, stage: &Stage<'_>) {
+        let (topic, partition) = *self.left.last().expect("some are left");
+        self.tries += 1;
+        if self.tries > TRIES_MAX && stage.oracle.is_rotten(topic, partition) {
+            // Offline for good: nothing of it is given to anybody.
+            self.next_partition();
+        }
+    }
+
+    fn next_partition(&mut self) {
+        self.left.pop();
+        self.begun = false;
+        self.offset = 0;
+        self.tries = 0;
     }
 }

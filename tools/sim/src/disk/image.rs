@@ -26,6 +26,8 @@ pub(crate) struct Image {
 struct State {
     len: u64,
     slots: Vec<Slot>,
+    /// Slots that take room.
+    roomy: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +58,33 @@ impl Image {
     /// The length that is seen now.
     pub(crate) fn len(&self) -> u64 {
         self.seen.len
+    }
+
+    /// Bytes that it takes of the disk.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        self.seen.roomy * BLOCK_BYTES as u64
+    }
+
+    /// Bytes that it would take more with room for a range.
+    pub(crate) fn wanting_bytes(&self, offset: u64, len: u64) -> u64 {
+        let (from, to) = (offset as usize / BLOCK_BYTES, ((offset + len) as usize).div_ceil(BLOCK_BYTES));
+        let holes = (from..to).filter(|index| matches!(self.seen.slots.get(*index), None | Some(Slot::Hole))).count();
+        (holes * BLOCK_BYTES) as u64
+    }
+
+    /// Whether all that is seen is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Flips bits of a byte that is durable.
+    pub(crate) fn flip(&mut self, position: u64, bits: u8) {
+        let (index, within) = (position as usize / BLOCK_BYTES, position as usize % BLOCK_BYTES);
+        for state in [&mut self.seen, &mut self.durable] {
+            let mut block = state.content(index);
+            block[within] ^= bits;
+            state.apply(&Change::Data { index, block: Rc::new(block) });
+        }
     }
 
     /// Whether every block of the range was given room. Both are multiples of the block.
@@ -183,11 +212,15 @@ impl State {
                 if self.slots.len() <= *index {
                     self.slots.resize(index + 1, Slot::Hole);
                 }
+                self.roomy += u64::from(matches!(self.slots[*index], Slot::Hole));
                 self.slots[*index] = Slot::Data(block.clone());
             }
             Change::Len(len) => {
                 self.len = *len;
-                self.slots.truncate((*len as usize).div_ceil(BLOCK_BYTES));
+                let kept = (*len as usize).div_ceil(BLOCK_BYTES).min(self.slots.len());
+                let gone = self.slots[kept..].iter().filter(|slot| !matches!(slot, Slot::Hole)).count();
+                self.roomy -= gone as u64;
+                self.slots.truncate(kept);
                 let within = *len as usize % BLOCK_BYTES;
                 if let Some(Slot::Data(block)) = self.slots.get_mut(*len as usize / BLOCK_BYTES) {
                     Rc::make_mut(block)[within..].fill(0);
@@ -199,6 +232,7 @@ impl State {
                 for slot in &mut self.slots[*from..*to] {
                     if matches!(slot, Slot::Hole) {
                         *slot = Slot::Room;
+                        self.roomy += 1;
                     }
                 }
             }

@@ -3,16 +3,22 @@
 //! Owns the rules of durability and the checks on how the broker uses files. Never knows time: the world says when an
 //! operation ends and whether it fails.
 
+mod class;
 mod image;
 mod names;
+mod room;
+mod rot;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use effect::{BLOCK_BYTES, BufMut, Done, Fault, File, FileKind, Op, OpenMode, WriteBuf};
 
+pub use self::class::FileClass;
 use self::image::Image;
 use self::names::{Names, NodeId, ROOT};
+use self::room::Volume;
+pub(crate) use self::rot::{Rotten, RottenOffsets};
 use crate::rng::Rng;
 
 /// What a device writes whole or not at all.
@@ -26,14 +32,15 @@ pub(crate) struct Disk {
     handles: Vec<Option<Handle>>,
     busy: BTreeMap<u64, Busy>,
     stamp: u64,
+    volumes: Vec<Volume>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Handle {
     node: NodeId,
     mode: OpenMode,
-    /// A segment: written only where room was given before.
-    is_segment: bool,
+    class: FileClass,
+    volume: usize,
 }
 
 /// What an operation in flight uses.
@@ -65,13 +72,38 @@ pub(crate) enum Verdict {
 
 impl Disk {
     pub(crate) fn new() -> Disk {
-        Disk { names: Names::new(), files: BTreeMap::new(), handles: Vec::new(), busy: BTreeMap::new(), stamp: 0 }
+        Disk {
+            names: Names::new(),
+            files: BTreeMap::new(),
+            handles: Vec::new(),
+            busy: BTreeMap::new(),
+            stamp: 0,
+            volumes: Vec::new(),
+        }
     }
 
-    /// A directory that is there, and durable, from the beginning.
+    /// A directory that is there, and durable, from the beginning: a disk of its own.
     pub(crate) fn found_directory(&mut self, path: &Path) {
         self.names.create_directory(self.stamp, path).expect("nothing stands in its way");
         self.names.sync(ROOT, self.stamp);
+        self.volumes.push(Volume { path: PathBuf::from(path), budget_bytes: None });
+    }
+
+    /// What kind of file an operation is about.
+    pub(crate) fn class(&self, op: &Op) -> FileClass {
+        match (file_of(op), path_of(op)) {
+            (Some(file), _) => self.handle(file).class,
+            (None, Some(path)) => FileClass::of(path),
+            (None, None) => FileClass::Other,
+        }
+    }
+
+    /// Which disk an operation is about.
+    pub(crate) fn volume(&self, op: &Op) -> usize {
+        match (file_of(op), path_of(op)) {
+            (Some(file), _) => self.handle(file).volume,
+            (None, path) => path.map_or(0, |path| self.volume_of(path)),
+        }
     }
 
     /// The names in a directory, as seen now.
@@ -91,7 +123,7 @@ impl Disk {
                 let len = bytes.len() as u64;
                 assert!(offset.is_multiple_of(BLOCK_BYTES as u64), "unaligned write at {offset}");
                 assert!(len > 0, "an empty write");
-                let has_room = !handle.is_segment || self.image(handle.node).has_room(*offset, len);
+                let has_room = handle.class != FileClass::Segment || self.image(handle.node).has_room(*offset, len);
                 assert!(has_room, "write outside of allocated room at {offset}+{len}");
                 for other in self.busy.values().filter_map(|busy| busy.writes.as_ref()) {
                     let apart = other.offset + other.bytes.len() as u64 <= *offset || *offset + len <= other.offset;
@@ -150,24 +182,25 @@ impl Disk {
                 match known.or_else(made) {
                     Some(node) => {
                         self.files.entry(node).or_default();
-                        let is_segment = path.extension().is_some_and(|extension| extension == "log");
-                        Done::Opened(self.open(Handle { node, mode, is_segment }))
+                        let (class, volume) = (FileClass::of(path), self.volume_of(path));
+                        Done::Opened(self.open(Handle { node, mode, class, volume }))
                     }
                     None => fault(Fault::ENOENT),
                 }
             }
             Op::Read { file, offset, buf } => Done::Filled(self.read(file, offset, buf, rng)),
-            Op::Write { ref bufs, sync, .. } => {
+            Op::Write { file, ref bufs, sync, .. } => {
                 let writes = busy.writes.expect("a write has bytes");
                 let now = joined(bufs);
                 let bytes = mixed(writes.bytes, &now, rng);
-                let image = self.files.get_mut(&writes.node).expect("open files exist");
-                if !image.has_room(writes.offset, bytes.len() as u64) {
-                    if verdict == Verdict::Full {
+                let len = bytes.len() as u64;
+                if !self.image(writes.node).has_room(writes.offset, len) {
+                    if verdict == Verdict::Full || !self.fits(file, writes.offset, len) {
                         return fault(Fault::ENOSPC);
                     }
-                    image.allocate(stamp, writes.offset, bytes.len() as u64);
+                    self.image_mut(file).allocate(stamp, writes.offset, len);
                 }
+                let image = self.files.get_mut(&writes.node).expect("open files exist");
                 if sync {
                     image.write_durable(stamp, busy.submitted, writes.offset, &bytes);
                 } else {
@@ -180,6 +213,7 @@ impl Disk {
                 Done::Finished
             }
             Op::Allocate { .. } if verdict == Verdict::Full => fault(Fault::ENOSPC),
+            Op::Allocate { file, offset, len } if !self.fits(file, offset, len) => fault(Fault::ENOSPC),
             Op::Allocate { file, offset, len } => {
                 self.image_mut(file).allocate(stamp, offset, len);
                 Done::Finished
@@ -215,15 +249,20 @@ impl Disk {
                 }
                 None => fault(Fault::ENOENT),
             },
-            Op::SyncTree { .. } => {
-                // One filesystem: a sync of a tree is a sync of everything.
-                self.names.sync_all(busy.submitted);
-                self.files.values_mut().for_each(|image| image.sync(busy.submitted));
-                Done::Finished
-            }
-            Op::Space { .. } => {
-                let free_bytes = if verdict == Verdict::Full { 0 } else { SPACE_BYTES / 2 };
-                Done::Space { free_bytes, total_bytes: SPACE_BYTES }
+            Op::SyncTree { ref path } => match self.names.find(path) {
+                Some(node) => {
+                    let below = self.names.below(node);
+                    self.names.sync_all(&below, busy.submitted);
+                    for node in &below {
+                        self.files.entry(*node).and_modify(|image| image.sync(busy.submitted));
+                    }
+                    Done::Finished
+                }
+                None => fault(Fault::ENOENT),
+            },
+            Op::Space { ref path } => {
+                let (free_bytes, total_bytes) = self.space(self.volume_of(path));
+                Done::Space { free_bytes: if verdict == Verdict::Full { 0 } else { free_bytes }, total_bytes }
             }
             _ => unreachable!("not an operation of the disk"),
         }
@@ -277,8 +316,13 @@ impl Disk {
             self.write_torn(writes, rng);
         } else if let Op::Sync { file } = op {
             self.image_mut(*file).sync_failed(busy.submitted);
-        } else if let Op::SyncTree { .. } = op {
-            self.files.values_mut().for_each(|image| image.sync_failed(busy.submitted));
+        } else if let Op::SyncTree { path } = op {
+            for node in self.names.find(path).map(|node| self.names.below(node)).unwrap_or_default() {
+                self.files.entry(node).and_modify(|image| image.sync_failed(busy.submitted));
+            }
+        } else if let Op::CloseFile { file } = op {
+            // Closed it is all the same.
+            self.handles[file.0 as usize] = None;
         }
     }
 
@@ -371,7 +415,20 @@ fn file_of(op: &Op) -> Option<File> {
     }
 }
 
-/// The size of the disk, as far as anybody asks.
-const SPACE_BYTES: u64 = 1 << 40;
+fn path_of(op: &Op) -> Option<&Path> {
+    match op {
+        Op::Open { path, .. }
+        | Op::CreateDir { path }
+        | Op::List { path }
+        | Op::Remove { path }
+        | Op::SyncDir { path }
+        | Op::SyncTree { path }
+        | Op::Space { path } => Some(path),
+        // What it becomes.
+        Op::Rename { to, .. } => Some(to),
+        _ => None,
+    }
+}
+
 /// A file stands where a directory should.
 const ENOTDIR: i32 = 20;

@@ -3,8 +3,8 @@
 //!
 //! Invariants: a name is durable only after its directory was synced; a rename is one change, even across directories.
 
-use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use crate::rng::Rng;
 
@@ -129,12 +129,41 @@ impl Names {
         self.settle(settled);
     }
 
-    /// Makes durable every change before the sync was asked for.
-    pub(crate) fn sync_all(&mut self, submitted: u64) {
-        let all = std::mem::take(&mut self.pending).into_iter();
-        let (settled, pending) = all.partition(|pending| pending.stamp <= submitted);
+    /// Makes durable every change in these directories from before the sync was asked for.
+    pub(crate) fn sync_all(&mut self, nodes: &BTreeSet<NodeId>, submitted: u64) {
+        let covered = |pending: &Pending| {
+            pending.stamp <= submitted && pending.edits.iter().any(|edit| nodes.contains(&edit.directory))
+        };
+        let (settled, pending) = std::mem::take(&mut self.pending).into_iter().partition(covered);
         self.pending = pending;
         self.settle(settled);
+    }
+
+    /// A node and all that is seen below it.
+    pub(crate) fn below(&self, node: NodeId) -> BTreeSet<NodeId> {
+        let mut found = BTreeSet::from([node]);
+        let mut left = vec![node];
+        while let Some(directory) = left.pop().and_then(|node| self.directory(node)) {
+            // A name of a file that was removed at the same place may still be around: each node once.
+            left.extend(directory.seen.values().copied().filter(|node| found.insert(*node)).collect::<Vec<_>>());
+            left.retain(|node| self.is_directory(*node));
+        }
+        found
+    }
+
+    /// All files that are seen, by path.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, NodeId)> {
+        let mut found = Vec::new();
+        let mut left = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, node)) = left.pop() {
+            match self.directory(node) {
+                Some(directory) => {
+                    left.extend(directory.seen.iter().rev().map(|(name, node)| (path.join(name), *node)));
+                }
+                None => found.push((path, node)),
+            }
+        }
+        found
     }
 
     /// The power fails: a prefix or any subset of the pending changes survives. Answers the nodes still in reach.
