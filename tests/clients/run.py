@@ -104,6 +104,10 @@ class Run:
         code, _, error = self.program(install.topic_command(words))
         self.report.check("TopicCommand: deletes `measurements`", [] if code == 0 else [error])
 
+    def config_command_checks(self):
+        command = install.config_command_checks(self.broker.bootstrap, self.prefix + "-config", self.kind)
+        self.report.lines("ConfigCommand", self.program(command)[1])
+
     def advertised(self):
         """librdkafka before 2.5 forgets gzip, snappy and lz4 where Produce isn't advertised from 0."""
         connection = raw.Connection(self.broker.bootstrap)
@@ -213,7 +217,7 @@ class Run:
             each(pool, self.check_stored, clients)
             each(pool, lambda reader: self.consume(reader, clients), [one for one in clients if one.consumes])
             jobs = [lambda client=client: self.checks(client) for client in clients]
-            each(pool, lambda job: job(), jobs + ([self.topic_command_checks] if tools else []))
+            each(pool, lambda job: job(), jobs + ([self.topic_command_checks, self.config_command_checks] if tools else []))
         for client in clients:
             if not client.consumes:
                 self.report.skip("%s: consumes" % client.name, "it cannot assign partitions by hand")

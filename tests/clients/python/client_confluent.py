@@ -1,7 +1,8 @@
 """confluent-kafka: librdkafka as most of the world runs it."""
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewPartitions,
+                                   NewTopic, OffsetSpec, ResourceType)
 
 from program import awaited, dump, equal, eventually, main, refused
 
@@ -67,6 +68,45 @@ def checks(check):
         entries = admin.describe_configs([resource])[resource].result(30)
         equal(entries["retention.ms"].value, "-1")
 
+    def described(name):
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        entry = admin.describe_configs([resource])[resource].result(30)[name]
+        return entry.value, ConfigSource(entry.source)
+
+    def incremental():
+        def change(name, value, operation):
+            entry = ConfigEntry(name, value, incremental_operation=operation)
+            resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+            admin.incremental_alter_configs([resource])[resource].result(30)
+
+        change("flush.messages", "77", AlterConfigOpType.SET)
+        change("cleanup.policy", "compact", AlterConfigOpType.APPEND)
+        eventually(check, lambda: described("cleanup.policy") == ("delete,compact", ConfigSource.DYNAMIC_TOPIC_CONFIG))
+        change("cleanup.policy", None, AlterConfigOpType.DELETE)
+        eventually(check, lambda: described("cleanup.policy") == ("delete", ConfigSource.DEFAULT_CONFIG))
+        equal(described("flush.messages"), ("77", ConfigSource.DYNAMIC_TOPIC_CONFIG))
+        refused("INVALID_CONFIG", change, "flush.messages", "many", AlterConfigOpType.SET)
+
+    def alter():
+        resource = ConfigResource(ResourceType.TOPIC, topic, set_config={"retention.ms": "-1", "flush.ms": "88"})
+        admin.alter_configs([resource])[resource].result(30)
+        eventually(check, lambda: described("flush.ms") == ("88", ConfigSource.DYNAMIC_TOPIC_CONFIG))
+        equal(described("flush.messages")[1], ConfigSource.DEFAULT_CONFIG)
+        resource = ConfigResource(ResourceType.BROKER, "1", set_config={"log.dirs": "/elsewhere"})
+        refused("INVALID_REQUEST", admin.alter_configs([resource])[resource].result, 30)
+
+    def delete_records():
+        def delete(offset):
+            partition = TopicPartition(topic, 0, offset)
+            return admin.delete_records([partition])[partition].result(30).low_watermark
+
+        equal(delete(2), 2)
+        partition = TopicPartition(topic, 0)
+        listed = admin.list_offsets({partition: OffsetSpec.earliest()})[partition].result(30)
+        equal(listed.offset, 2)
+        refused("OFFSET_OUT_OF_RANGE", delete, 99)
+        equal(delete(-1), 5)
+
     def grow():
         admin.create_partitions([NewPartitions(topic, 4)])[topic].result(30)
         eventually(check, lambda: len(admin.list_topics(topic, timeout=30).topics[topic].partitions) == 4)
@@ -124,10 +164,13 @@ def checks(check):
 
     check.run("creates a topic", create)
     check.run("describes its configs", configs)
+    check.run("changes single configs of a topic", incremental)
+    check.run("replaces a topic's configs", alter)
     check.run("adds partitions", grow)
     check.run("produces with acks 1, all and 0", acks)
     check.run("reads watermarks and lists offsets", offsets)
     check.run("produces with idempotence", idempotent)
+    check.run("deletes records", delete_records)
     check.run("is told that a record is too large", too_large)
     check.run("is told that a topic is unknown", unknown)
     check.run("gets a topic created by producing to it", created_by_producing)

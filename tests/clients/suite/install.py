@@ -92,6 +92,10 @@ def topic_command_checks(bootstrap, topic, kind):
     return [*maven("topic-command"), "org.corelog.tests.TopicCommandChecks", bootstrap, topic, kind]
 
 
+def config_command_checks(bootstrap, topic, kind):
+    return [*maven("topic-command"), "org.corelog.tests.ConfigCommandChecks", bootstrap, topic, kind]
+
+
 def go(package):
     def build(directory):
         need("go")

@@ -5,6 +5,8 @@ import struct
 import time
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 19, 22
+DELETE_RECORDS, DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS = 21, 32, 44
+EARLIEST, LATEST = -2, -1
 # COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
 COORDINATOR_LATER = (14, 15, 16)
 GZIP, LOG_APPEND_TIME, TRANSACTIONAL, CONTROL = 1, 8, 16, 32
@@ -184,13 +186,47 @@ class Connection:
         return error, base_offset
 
     def end_offset(self, topic, partition=0):
-        body = struct.pack(">ii", -1, 1) + string(topic) + struct.pack(">iiq", 1, partition, -1)
+        return self.offset(topic, LATEST, partition)
+
+    def offset(self, topic, time, partition=0):
+        body = struct.pack(">ii", -1, 1) + string(topic) + struct.pack(">iiq", 1, partition, time)
         answer = self.call(LIST_OFFSETS, 1, body)
         answer.number("i")
         answer.string()
         _, _, error, _, offset = answer.numbers("iihqq")
         assert error == 0, "ListOffsets answers error %d" % error
         return offset
+
+    def set_config(self, kind, name, key, value):
+        """The error code; without a value the setting is deleted."""
+        body = struct.pack(">ib", 1, kind) + string(name) + struct.pack(">i", 1) + string(key)
+        body += struct.pack(">b", 1 if value is None else 0) + string(value) + b"\0"
+        answer = self.call(INCREMENTAL_ALTER_CONFIGS, 0, body)
+        return answer.numbers("iih")[2]
+
+    def config(self, kind, name, key):
+        """(value, source)"""
+        body = struct.pack(">ib", 1, kind) + string(name) + struct.pack(">i", 1) + string(key) + b"\0"
+        answer = self.call(DESCRIBE_CONFIGS, 1, body)
+        _, _, error = answer.numbers("iih")
+        assert error == 0, "DescribeConfigs answers error %d" % error
+        answer.string()
+        answer.number("b")
+        answer.string()
+        assert answer.number("i") == 1, "%s is not described" % key
+        assert answer.string() == key
+        value = answer.string()
+        _, source = answer.numbers("bb")
+        return value, source
+
+    def delete_records(self, topic, before, partition=0):
+        """(low watermark, error code)"""
+        body = struct.pack(">i", 1) + string(topic) + struct.pack(">iiqi", 1, partition, before, 30_000)
+        answer = self.call(DELETE_RECORDS, 0, body)
+        answer.numbers("ii")
+        answer.string()
+        _, _, low_watermark, error = answer.numbers("iiqh")
+        return low_watermark, error
 
     def init_producer_id(self, transactional_id=None):
         """(error code, producer id, epoch); a refusal that passes is met with patience, as clients do."""

@@ -51,7 +51,7 @@ final class AdminChecks {
         this.first = new TopicPartition(topic, 0);
     }
 
-    private static <T> T get(KafkaFuture<T> future) throws Exception {
+    static <T> T get(KafkaFuture<T> future) throws Exception {
         return future.get(30, TimeUnit.SECONDS);
     }
 
@@ -67,6 +67,8 @@ final class AdminChecks {
             checks.run("AdminClient lists offsets of tiers that are not there", () -> tieredOffsets(admin));
             checks.run("AdminClient lists no partition reassignments", () ->
                     equal(get(admin.listPartitionReassignments().reassignments()), Map.of()));
+            new AdminConfigChecks(checks, admin, topic + "-altered").run();
+            new AdminRecordChecks(checks, admin, topic + "-records").run();
             deletions(admin);
         }
     }

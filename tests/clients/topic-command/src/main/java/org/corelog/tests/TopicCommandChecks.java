@@ -1,13 +1,8 @@
 package org.corelog.tests;
 
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
-import org.apache.kafka.common.utils.Exit;
 import org.apache.kafka.tools.TopicCommand;
 
 /** Kafka's own tool for topics, run in this process. */
@@ -36,56 +31,19 @@ public final class TopicCommandChecks {
     }
 
     private static void check(String name, Runnable body) {
-        try {
-            body.run();
-            System.out.println("ok " + name);
-        } catch (RuntimeException | AssertionError error) {
-            System.out.println("FAIL " + name + ": " + String.valueOf(error).replace('\n', ' '));
-        }
+        Tool.check(name, body);
     }
 
-    /** How the tool ended, and what it printed. */
-    private record Result(int code, String text) {}
-
-    /** Thrown where the tool would end the process. */
-    private static final class Ended extends RuntimeException {
-        private static final long serialVersionUID = 1;
-    }
-
-    private Result command(String... words) {
-        List<String> all = new ArrayList<>(List.of("--bootstrap-server", bootstrap));
-        all.addAll(List.of(words));
-        ByteArrayOutputStream printed = new ByteArrayOutputStream();
-        PrintStream out = System.out;
-        PrintStream err = System.err;
-        PrintStream capture = new PrintStream(printed, true, StandardCharsets.UTF_8);
-        // The tool takes the exception for a failure of its own and exits once more: the first code is the one.
-        List<Integer> codes = new ArrayList<>();
-        Exit.setExitProcedure((status, message) -> {
-            codes.add(status);
-            throw new Ended();
-        });
-        System.setOut(capture);
-        System.setErr(capture);
-        try {
-            TopicCommand.main(all.toArray(new String[0]));
-        } catch (Ended ended) {
-            // As the process would have.
-        } finally {
-            System.setOut(out);
-            System.setErr(err);
-            Exit.resetExitProcedure();
-        }
-        if (!all.contains("--describe") && !all.contains("--list")) {
+    private Tool.Result command(String... words) {
+        Tool.Result result = Tool.run(TopicCommand::main, bootstrap, words);
+        if (!List.of(words).contains("--describe") && !List.of(words).contains("--list")) {
             settle();
         }
-        return new Result(codes.isEmpty() ? 0 : codes.get(0), printed.toString(StandardCharsets.UTF_8));
+        return result;
     }
 
     private static void that(boolean holds, String what) {
-        if (!holds) {
-            throw new AssertionError(what);
-        }
+        Tool.that(holds, what);
     }
 
     private void good(String wanted, String... words) {
@@ -97,9 +55,9 @@ public final class TopicCommandChecks {
     }
 
     private void says(int code, String wanted, String... words) {
-        Result result = command(words);
-        that(result.code == code && result.text.contains(wanted),
-                "code " + result.code + ", expected " + code + " and \"" + wanted + "\": " + result.text);
+        Tool.Result result = command(words);
+        that(result.code() == code && result.text().contains(wanted),
+                "code " + result.code() + ", expected " + code + " and \"" + wanted + "\": " + result.text());
     }
 
     private void run() {
@@ -140,15 +98,15 @@ public final class TopicCommandChecks {
         check("finds no partition under-replicated or offline", () -> {
             for (String option : List.of("--under-replicated-partitions", "--unavailable-partitions",
                     "--under-min-isr-partitions", "--at-min-isr-partitions")) {
-                Result result = command("--describe", option, "--exclude-internal", "--topic", topic);
-                boolean quiet = option.startsWith("--at-min") || !result.text.contains("Partition:");
-                that(result.code == 0 && quiet, option + ": " + result.text);
+                Tool.Result result = command("--describe", option, "--exclude-internal", "--topic", topic);
+                boolean quiet = option.startsWith("--at-min") || !result.text().contains("Partition:");
+                that(result.code() == 0 && quiet, option + ": " + result.text());
             }
         });
         check("deletes topics", () -> {
             good("", "--delete", "--topic", topic);
             good("", "--delete", "--topic", topic + "-default");
-            that(!command("--list").text.contains(topic), "still listed");
+            that(!command("--list").text().contains(topic), "still listed");
         });
     }
 }
