@@ -6,7 +6,7 @@ use model::Offset;
 use sha2::{Digest, Sha256};
 
 /// What stands for a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct KeyHash([u64; 2]);
 
 impl KeyHash {
@@ -17,10 +17,12 @@ impl KeyHash {
     }
 }
 
+type Slot = [u64; 3];
+
 #[derive(Debug)]
 pub(crate) struct KeyMap {
-    /// Hash, and offset plus one; zero if free.
-    slots: Vec<(KeyHash, u64)>,
+    /// Hash, and offset plus one; zero if free. Plain numbers, so that fresh zeros come from the kernel untouched.
+    slots: Vec<Slot>,
     count: usize,
     count_max: usize,
 }
@@ -28,30 +30,31 @@ pub(crate) struct KeyMap {
 impl KeyMap {
     /// A table for about so many keys, within so much memory.
     pub(crate) fn new(keys: u64, memory_bytes: usize) -> KeyMap {
-        let limit = memory_bytes / size_of::<(KeyHash, u64)>();
+        let limit = memory_bytes / size_of::<Slot>();
         let wanted = usize::try_from(keys.saturating_mul(10) / 9).unwrap_or(usize::MAX);
         let slots = wanted.clamp(SLOTS_MIN, limit.max(SLOTS_MIN));
         // Nine in ten, as in Kafka (`log.cleaner.io.buffer.load.factor`).
-        KeyMap { slots: vec![(KeyHash::default(), 0); slots], count: 0, count_max: slots * 9 / 10 }
+        KeyMap { slots: vec![[0; 3]; slots], count: 0, count_max: slots * 9 / 10 }
     }
 
     /// Takes in a key's offset, which is later than all before; false if there is no room for another key.
     pub(crate) fn put(&mut self, key: KeyHash, offset: Offset) -> bool {
         let at = self.slot(key);
         let slot = &mut self.slots[at];
-        if slot.1 == 0 {
+        if slot[2] == 0 {
             if self.count == self.count_max {
                 return false;
             }
             self.count += 1;
         }
-        *slot = (key, offset.get() + 1);
+        let KeyHash([high, low]) = key;
+        *slot = [high, low, offset.get() + 1];
         true
     }
 
     /// The last offset of a key that was taken in.
     pub(crate) fn last(&self, key: KeyHash) -> Option<Offset> {
-        let (_, last) = self.slots[self.slot(key)];
+        let [.., last] = self.slots[self.slot(key)];
         last.checked_sub(1).map(Offset::new)
     }
 
@@ -60,10 +63,13 @@ impl KeyMap {
         let count = self.slots.len();
         // The remainder is below a usize.
         let mut at = (key.0[0] % count as u64) as usize;
-        while self.slots[at].1 != 0 && self.slots[at].0 != key {
+        loop {
+            let [high, low, last] = self.slots[at];
+            if last == 0 || KeyHash([high, low]) == key {
+                return at;
+            }
             at = if at + 1 == count { 0 } else { at + 1 };
         }
-        at
     }
 }
 
