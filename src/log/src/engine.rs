@@ -10,8 +10,11 @@ use metrics::ShardMetrics;
 use model::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
 use crate::files::{Acquired, Files, HandleId, Key, Mode};
+use crate::index_cache::IndexCache;
+use crate::index_io::IndexWriter;
 use crate::job::{Job, Jobs, Work};
 use crate::partition::{Partition, State};
+use crate::scrub::Scrub;
 use crate::{Event, Failure, Lease, LogConfig, LogRef, PartitionSettings};
 
 /// A log directory.
@@ -56,6 +59,10 @@ pub struct Log {
     pub(crate) zeros: Option<Chunk>,
     /// Memory of cold reads in flight.
     pub(crate) cold_bytes: usize,
+    /// Indexes of closed segments.
+    pub(crate) indexes: IndexCache,
+    pub(crate) index_writer: IndexWriter,
+    pub(crate) scrub: Scrub,
     /// Logs still to be closed.
     pub(crate) closing: Option<usize>,
 }
@@ -87,6 +94,9 @@ impl Log {
             scratch: Vec::new(),
             zeros: None,
             cold_bytes: 0,
+            indexes: IndexCache::default(),
+            index_writer: IndexWriter::default(),
+            scrub: Scrub::default(),
             closing: None,
         }
     }
@@ -165,11 +175,14 @@ impl Log {
             }
         }
         self.trim_cache();
+        self.pump_index_writer(out);
+        self.pump_scrub(out);
     }
 
     /// When [`Log::tick`] has something to do even if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.dirty.is_empty() { self.retry_at } else { Some(self.now) }
+        let later = self.retry_at.into_iter().chain(self.scrub.next_deadline()).min();
+        if self.dirty.is_empty() { later } else { Some(self.now) }
     }
 
     /// What has happened since the last call, in order.
@@ -215,6 +228,10 @@ impl Log {
             | Work::SealCut { .. }
             | Work::SealSync { .. } => self.wrote(log, work, done, out),
             Work::ColdRead { handle, bytes } => self.cold_read(log, handle, bytes, done, out),
+            Work::IndexWrite(step) => self.index_written(log, step, done, out),
+            Work::IndexOpen => self.index_opened(log, done, out),
+            Work::IndexRead(file) => self.index_file_read(log, file, done, out),
+            Work::ScrubRead { handle } => self.scrub_read(log, handle, done, out),
             Work::TruncateRemove | Work::TruncateSync => self.truncating(log, work, done, out),
             Work::DropRemove => self.drop_removed(log, done, out),
             Work::DropSync => self.drop_synced(log, done, out),

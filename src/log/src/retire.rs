@@ -100,6 +100,7 @@ impl Log {
         let mut bytes = 0;
         for segment in partition.segments.drain(..count).collect::<Vec<_>>() {
             bytes += segment.chunks.iter().map(|chunk| chunk.chunk.capacity()).sum::<usize>();
+            partition.dropping.extend(partition.index_paths(segment.base));
             partition.dropping.push(partition.segment_path(segment.base));
             partition.dropping.push(partition.snapshot_path(segment.base));
         }
@@ -171,7 +172,10 @@ impl Log {
             let gone: Vec<_> =
                 partition.segments.iter().skip(1).map(|segment| segment.base).filter(|base| to <= *base).collect();
             let paths = gone.iter().flat_map(|base| [partition.snapshot_path(*base), partition.segment_path(*base)]);
-            let paths: Vec<_> = paths.collect();
+            let mut paths: Vec<_> = paths.collect();
+            // The index of a segment that is cut says what is not true any more.
+            let cut = partition.segments.iter().filter(|segment| segment.sealed && to < segment.end.offset);
+            paths.extend(cut.flat_map(|segment| partition.index_paths(segment.base)));
             partition.state = State::Truncating { to, files: Some(paths) };
         }
         let State::Truncating { files: Some(files), .. } = &mut partition.state else { return };

@@ -7,7 +7,7 @@ use log::{AppendError, Event, Failure, LogConfig, PartitionSettings, ReadError, 
 use model::{LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
 use world::{World, at, batch, dir, marks, produced};
 
-const SMALL: PartitionSettings = PartitionSettings { segment_bytes: 64 * 1024 };
+const SMALL: PartitionSettings = PartitionSettings { segment_bytes: 64 * 1024, ..PartitionSettings::DEFAULT };
 
 #[test]
 fn what_is_appended_is_read_back_with_its_offsets() {
@@ -241,7 +241,7 @@ fn a_failed_write_takes_every_log_of_the_directory_offline() {
 fn what_left_the_cache_comes_from_files_byte_for_byte() {
     let config = LogConfig { cache_bytes: 32 * 1024, files_max: 4, ..LogConfig::default() };
     let mut world = World::new(3, config);
-    let settings = PartitionSettings { segment_bytes: 300_000 };
+    let settings = PartitionSettings { segment_bytes: 300_000, ..PartitionSettings::DEFAULT };
     let log = world.open_with(0, settings);
     let mut expected = Vec::new();
     for mark in 0..300 {

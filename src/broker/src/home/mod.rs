@@ -95,7 +95,8 @@ impl Home {
             if context.topics.home(at) != context.post.own() {
                 continue;
             }
-            let settings = PartitionSettings { segment_bytes: known.config.segment_bytes };
+            let settings =
+                PartitionSettings { segment_bytes: known.config.segment_bytes, ..PartitionSettings::DEFAULT };
             match self.partitions.get_mut(&at) {
                 Some(partition) if Arc::ptr_eq(&partition.config, &known.config) => {}
                 Some(partition) => {
