@@ -63,6 +63,8 @@ pub struct Log {
     pub(crate) indexes: IndexCache,
     pub(crate) index_writer: IndexWriter,
     pub(crate) scrub: Scrub,
+    /// A read has found every file for sending in use.
+    pub(crate) files_crowded: bool,
     /// Logs still to be closed.
     pub(crate) closing: Option<usize>,
 }
@@ -97,6 +99,7 @@ impl Log {
             indexes: IndexCache::default(),
             index_writer: IndexWriter::default(),
             scrub: Scrub::default(),
+            files_crowded: false,
             closing: None,
         }
     }
@@ -294,6 +297,7 @@ impl Log {
             Acquired::Open(handle, file) => Some((handle, file)),
             Acquired::Opening => None,
             Acquired::Full => {
+                self.files_crowded |= mode == Mode::Splice;
                 let partition = self.known(log);
                 if !partition.starved {
                     partition.starved = true;

@@ -34,6 +34,7 @@ mod index_format;
 mod index_io;
 mod job;
 mod partition;
+mod pressure;
 mod producers;
 mod read;
 mod recover;

@@ -439,3 +439,87 @@ fn lookups_at_once_do_not_starve_each_other() {
     }
     panic!("{} reads and {} lookups are never answered", waiting.len(), times.len());
 }
+
+#[test]
+fn files_lent_to_readers_leave_room_for_writers() {
+    let config = LogConfig { files_max: 6, cache_bytes: 8192, ..LogConfig::default() };
+    let mut world = World::new(11, config);
+    let logs: Vec<LogRef> = (0..6).map(|partition| world.open_with(partition, SMALL)).collect();
+    for mark in 0..80 {
+        for log in &logs {
+            world.append(*log, &batch(mark, 1, 1000)).expect("appended");
+        }
+        world.settle();
+    }
+    world.settle();
+    assert!(!world.log.take_pressure());
+    // Readers that never give back what they were lent.
+    let mut lent = Vec::new();
+    for log in &logs {
+        for _ in 0..50 {
+            let from = ReadFrom { offset: Offset::ZERO, up_to: Offset::new(80), max_bytes: 1, min_one_batch: true };
+            match world.log.read(*log, from, &mut world.out) {
+                Ok(Read::Ready(batches)) => {
+                    lent.extend(batches.pieces);
+                    break;
+                }
+                Ok(Read::Pending) | Err(ReadError::Busy) => {
+                    world.turn();
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+    assert_eq!(lent.len(), 3, "half of the files");
+    assert!(world.log.take_pressure());
+    // Whatever they hold, writing goes on, in every log.
+    for mark in 80..160 {
+        for log in &logs {
+            world.append(*log, &batch(mark, 1, 1000)).expect("appended");
+        }
+        for _ in 0..200 {
+            world.turn();
+        }
+    }
+    assert!(logs.iter().all(|log| world.log.durable_end(*log) == Some(Offset::new(160))));
+    for piece in lent {
+        if let log::Piece::File { lease, .. } = piece {
+            world.log.release(lease, &mut world.out);
+        }
+    }
+    world.settle();
+    world.log.take_pressure();
+    for log in &logs {
+        assert!(read(&mut world, *log, Offset::ZERO, 1).is_ok());
+    }
+}
+
+#[test]
+fn memory_that_readers_hold_is_told_before_appends_find_none() {
+    let config = LogConfig { cache_bytes: 4 << 20, ..LogConfig::default() };
+    let mut world = World::with_pool(12, config, 8 << 20);
+    let log = world.open(0);
+    let mut lent = Vec::new();
+    let mut told = false;
+    for mark in 0..2000 {
+        if world.append(log, &batch(mark, 1, 16_000)).is_err() {
+            break;
+        }
+        for _ in 0..6 {
+            world.turn();
+        }
+        let from =
+            ReadFrom { offset: Offset::new(mark), up_to: Offset::new(mark + 1), max_bytes: 1, min_one_batch: true };
+        if let Ok(Read::Ready(batches)) = world.log.read(log, from, &mut world.out) {
+            lent.extend(batches.pieces);
+        }
+        told = world.log.take_pressure();
+        if told {
+            break;
+        }
+    }
+    assert!(told, "told while appends still find memory");
+    drop(lent);
+    world.turn();
+    assert!(!world.log.take_pressure());
+}

@@ -244,7 +244,7 @@ impl Connections {
     fn sent(&mut self, key: Key, done: Done, context: &mut Context<'_>) {
         let Some(connection) = self.slots.get_mut(key.slot, key.generation) else { return };
         connection.last_active = context.now;
-        if let Some((lease, home)) = connection.output.sent() {
+        if let Some((lease, home)) = connection.output.sent(connection.closing) {
             context.post.send(home, Letter::Release(lease));
         }
         if connection.closing {

@@ -38,6 +38,8 @@ pub(crate) struct Home {
     watch_of: BTreeMap<RequestRef, WatchId>,
     /// Letters that wait until something has come from the disk.
     parked: Vec<Letter>,
+    /// Before this nobody is asked again to end readers that take nothing.
+    shed_next: Option<Instant>,
 }
 
 struct Partition {
@@ -67,6 +69,7 @@ impl Home {
             watchers: Watchers::default(),
             watch_of: BTreeMap::new(),
             parked: Vec::new(),
+            shed_next: None,
         }
     }
 
@@ -180,6 +183,12 @@ impl Home {
     pub(crate) fn tick(&mut self, context: &mut Context<'_>) {
         self.retry_stalled(context);
         self.log.tick(context.now, context.wall, context.out);
+        if self.log.take_pressure() && self.shed_next.is_none_or(|next| next <= context.now) {
+            self.shed_next = Some(context.now.plus_ms(SHED_EVERY_MS));
+            for shard in context.post.shards() {
+                context.post.send(shard, Letter::Shed);
+            }
+        }
     }
 
     pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
@@ -296,3 +305,6 @@ impl Home {
 
 /// How soon to look again for memory.
 const RETRY_MS: u64 = 5;
+
+/// How often readers that take nothing are ended while others need what they hold.
+const SHED_EVERY_MS: u64 = 500;
