@@ -27,6 +27,8 @@ pub(crate) struct Cold {
     pub(crate) loading: Option<Loading>,
     /// The batches that were looked for last.
     located: VecDeque<Located>,
+    /// Where the reads end that were asked for last.
+    ends: VecDeque<End>,
     /// How far the lookups by time have come that wait for a read.
     searched: VecDeque<Searched>,
     /// What was read last for a lookup by time.
@@ -41,6 +43,15 @@ struct Located {
     from: Offset,
     place: Place,
     next_offset: Offset,
+}
+
+/// The batches from a place on that fit into a bound, or the first alone, end here.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    base: Offset,
+    start: u64,
+    bound: u64,
+    place: Place,
 }
 
 /// The batches from an index entry to `place` hold nothing at or after `time`.
@@ -69,6 +80,8 @@ pub(crate) enum Task {
     Index { base: Offset, start: u64, bytes: u64 },
     /// The place of the batch with `offset`, which lies at or behind `from`.
     Locate { base: Offset, from: Place, offset: Offset, bytes: u64 },
+    /// Where the batches end that begin at `start` and fit into `bound`; up to `from` they do.
+    End { base: Offset, start: Place, from: Place, bound: u64, bytes: u64 },
     /// The bytes from one position to another.
     Window { base: Offset, from: u64, to: u64 },
 }
@@ -77,7 +90,7 @@ impl Task {
     pub(crate) fn base(&self) -> Offset {
         match self {
             Task::Files { base } | Task::Index { base, .. } => *base,
-            Task::Locate { base, .. } | Task::Window { base, .. } => *base,
+            Task::Locate { base, .. } | Task::End { base, .. } | Task::Window { base, .. } => *base,
         }
     }
 
@@ -86,7 +99,7 @@ impl Task {
         let (from, to) = match self {
             Task::Files { .. } => (0, 0),
             Task::Index { start, bytes, .. } => (*start, start + bytes),
-            Task::Locate { from, bytes, .. } => (from.position, from.position + bytes),
+            Task::Locate { from, bytes, .. } | Task::End { from, bytes, .. } => (from.position, from.position + bytes),
             Task::Window { from, to, .. } => (*from, *to),
         };
         (from / BLOCK * BLOCK, to.next_multiple_of(BLOCK))
@@ -131,6 +144,32 @@ impl Log {
         let to = next.map_or(segment.end.position, |next| next.position + HEADER_BYTES as u64);
         let bytes = (to - from.position).min(WINDOW_BYTES);
         self.start_cold(log, Task::Locate { base, from, offset, bytes }, out)
+    }
+
+    /// Begins to look where a read ends.
+    pub(crate) fn end_cold(
+        &mut self,
+        log: LogRef,
+        base: Offset,
+        start: Place,
+        bound: u64,
+        out: &mut Effects,
+    ) -> Result<(), ReadError> {
+        self.look_for_end(log, base, (start, start), bound, out)
+    }
+
+    fn look_for_end(
+        &mut self,
+        log: LogRef,
+        base: Offset,
+        (start, from): (Place, Place),
+        bound: u64,
+        out: &mut Effects,
+    ) -> Result<(), ReadError> {
+        let Some(segment) = self.known(log).segment_mut(base) else { return Ok(()) };
+        let to = bound.saturating_add(HEADER_BYTES as u64).min(segment.end.position);
+        let bytes = to.saturating_sub(from.position).clamp(HEADER_BYTES as u64, WINDOW_BYTES);
+        self.start_cold(log, Task::End { base, start, from, bound, bytes }, out)
     }
 
     /// Begins a read, unless one is in flight.
@@ -180,6 +219,9 @@ impl Log {
             Task::Files { .. } => unreachable!("read elsewhere"),
             Task::Index { base, .. } => self.index_read(log, base, start, &buf, out),
             Task::Locate { base, from, offset, .. } => self.place_read(log, base, (from, offset), (start, &buf), out),
+            Task::End { base, start: first, from, bound, .. } => {
+                self.end_read(log, base, (first, from), bound, (start, &buf), out)
+            }
             Task::Window { base, .. } => {
                 let window = Window { base, start, buf: buf.freeze() };
                 self.known(log).cold.get_or_insert_default().window = Some(window);
@@ -213,6 +255,35 @@ impl Log {
             // Only a read that took nothing in would go on for ever.
             Finding::Beyond(place) if from.position < place.position => {
                 let begun = self.locate_cold(log, base, place, offset, out);
+                begun.is_ok() && self.cold_task(log).is_some()
+            }
+            Finding::Beyond(place) | Finding::Bad(place) => {
+                self.damage_found(log, base, place);
+                false
+            }
+        }
+    }
+
+    /// Whether there is more to read.
+    fn end_read(
+        &mut self,
+        log: LogRef,
+        base: Offset,
+        (first, from): (Place, Place),
+        bound: u64,
+        (start, buf): (u64, &BufMut),
+        out: &mut Effects,
+    ) -> bool {
+        let partition = self.known(log);
+        let Some(segment) = partition.segment_mut(base) else { return false };
+        match find_end((first, from), bound, segment.end, &segment.damages, start, buf.as_slice()) {
+            Finding::Batch(place, _) => {
+                let cold = partition.cold.get_or_insert_default();
+                remember(&mut cold.ends, End { base, start: first.position, bound, place });
+                false
+            }
+            Finding::Beyond(place) if from.position < place.position => {
+                let begun = self.look_for_end(log, base, (first, place), bound, out);
                 begun.is_ok() && self.cold_task(log).is_some()
             }
             Finding::Beyond(place) | Finding::Bad(place) => {
@@ -291,6 +362,12 @@ impl Cold {
         self.located.iter().find(holds).map(|located| located.place)
     }
 
+    /// Where a read from `start` ends, if that was looked for a moment ago.
+    pub(crate) fn ended(&self, base: Offset, start: Place, bound: u64) -> Option<Place> {
+        let same = |end: &&End| end.base == base && end.start == start.position && end.bound == bound;
+        self.ends.iter().find(same).map(|end| end.place)
+    }
+
     /// From where a lookup goes on that came to `entry` before.
     pub(crate) fn searched(&self, base: Offset, time: Timestamp, entry: Place) -> Place {
         let same = |old: &&Searched| old.base == base && old.time == time && old.entry == entry;
@@ -341,6 +418,40 @@ fn find_batch(from: Place, offset: Offset, end: Place, damages: &Damages, start:
             return Finding::Batch(Place { offset: header.base_offset, ..place }, header.next_offset());
         }
         place = Place { offset: header.next_offset(), position: place.position + header.size_bytes as u64 };
+    }
+}
+
+/// Finds where the batches from `first` on end that fit into `bound`, or the first one alone. Up to `from` they do.
+fn find_end(
+    (first, from): (Place, Place),
+    bound: u64,
+    end: Place,
+    damages: &Damages,
+    start: u64,
+    bytes: &[u8],
+) -> Finding {
+    let mut place = from;
+    loop {
+        let is_first = place.position == first.position;
+        if place.position >= end.position || (!is_first && damages.at_position(place.position).is_some()) {
+            return Finding::Batch(place, place.offset);
+        }
+        let at = usize::try_from(place.position - start).unwrap_or(usize::MAX);
+        let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEADER_BYTES) else {
+            return Finding::Beyond(place);
+        };
+        let fits = |header: &Header| {
+            place.offset <= header.base_offset
+                && header.next_offset() <= end.offset
+                && header.size_bytes as u64 <= end.position - place.position
+        };
+        let Some(header) = Header::peek(rest).ok().filter(fits) else { return Finding::Bad(place) };
+        let next = Place { offset: header.next_offset(), position: place.position + header.size_bytes as u64 };
+        if bound < next.position {
+            let place = if is_first { next } else { place };
+            return Finding::Batch(place, place.offset);
+        }
+        place = next;
     }
 }
 

@@ -62,7 +62,17 @@ impl Log {
             Err(entry) => Err((entry, from.offset)),
         };
         let (start, end) = match (start, end) {
-            (Ok(start), Ok(limit)) => (start, end_of(segment, index, start, limit, from)),
+            (Ok(start), Ok(limit)) => {
+                let bound = start.position.saturating_add(from.max_bytes as u64);
+                let ended = || partition.cold.as_ref().and_then(|cold| cold.ended(base, start, bound));
+                match end_of(segment, index, start, limit, from).or_else(ended) {
+                    Some(end) => (start, end),
+                    None => {
+                        self.end_cold(log, base, start, bound, out)?;
+                        return Ok(Some(Read::Pending));
+                    }
+                }
+            }
             (_, Err((entry, offset))) => {
                 self.locate_cold(log, base, entry, offset, out)?;
                 return Ok(Some(Read::Pending));
@@ -149,33 +159,36 @@ pub(crate) fn limit_place(segment: &Segment, index: &Index, limit: Offset) -> Re
     Ok(segment.walk(entry, segment.durable.position, |header, _| header.next_offset() <= limit))
 }
 
-/// Where a read that begins at `start` ends.
-fn end_of(segment: &Segment, index: &Index, start: Place, limit: Place, from: &ReadFrom) -> Place {
+/// Where a read that begins at `start` ends; `None` if the headers behind it must be read to say.
+fn end_of(segment: &Segment, index: &Index, start: Place, limit: Place, from: &ReadFrom) -> Option<Place> {
     let bound = start.position.saturating_add(from.max_bytes as u64);
     if limit.position <= start.position {
-        return start;
+        return Some(start);
     }
     if limit.position <= bound {
-        return limit;
+        return Some(limit);
     }
     let entry = index.find_position(bound).map(|at| index.place(at)).filter(|entry| start.position < entry.position);
     let near = entry.unwrap_or(start);
     if segment.memory_start() <= near.position {
         let end = segment.walk(near, limit.position, |_, end| end <= bound);
         if start.position < end.position || !from.min_one_batch {
-            return end;
+            return Some(end);
         }
         let mut first = true;
-        return segment.walk(start, limit.position, |_, _| std::mem::take(&mut first));
+        return Some(segment.walk(start, limit.position, |_, _| std::mem::take(&mut first)));
     }
     if start.position < near.position {
-        return near;
+        return Some(near);
     }
     if !from.min_one_batch {
-        return start;
+        return Some(start);
     }
-    // In the file, and the next known place lies beyond the bound: a few batches more than asked for, one large one
-    // at most.
-    let next = index.find_position(start.position).and_then(|at| index.next_place(at));
-    next.filter(|next| next.position <= limit.position).unwrap_or(limit)
+    // In the file, and the next known place lies beyond the bound: a few batches more than asked for cost less than a
+    // look at them.
+    let next = index.after(start.position).filter(|next| next.position <= limit.position).unwrap_or(limit);
+    (next.position - bound <= OVERRUN_BYTES_MAX).then_some(next)
 }
+
+/// What an answer may hold beyond what was asked for, rather than read where its batches end.
+const OVERRUN_BYTES_MAX: u64 = 16 * 1024;

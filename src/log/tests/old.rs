@@ -523,3 +523,31 @@ fn memory_that_readers_hold_is_told_before_appends_find_none() {
     world.turn();
     assert!(!world.log.take_pressure());
 }
+
+#[test]
+fn a_read_of_old_data_holds_little_more_than_was_asked_for() {
+    let config = LogConfig { cache_bytes: 8192, ..LogConfig::default() };
+    let mut world = World::new(13, config);
+    let coarse = PartitionSettings { segment_bytes: 1 << 20, index_interval_bytes: 300_000 };
+    let log = world.open_with(0, coarse);
+    for mark in 0..3000 {
+        let bytes = if mark % 500 == 7 { 90_000 } else { 200 + mark as usize % 700 };
+        world.append(log, &batch(mark, 1, bytes)).expect("appended");
+        if mark % 20 == 0 {
+            world.settle();
+        }
+    }
+    world.settle();
+    let all = world.read_all(log, 1 << 20);
+    let asked = 20_000;
+    let mut offset = Offset::ZERO;
+    let mut sequence = Vec::new();
+    while offset < Offset::new(2900) {
+        let (bytes, next) = read(&mut world, log, offset, asked).expect("readable");
+        let first = Header::peek(&bytes).expect("a batch").size_bytes;
+        assert!(bytes.len() <= first.max(asked + 16 * 1024), "{} bytes", bytes.len());
+        sequence.extend(bytes);
+        offset = next;
+    }
+    assert_eq!(sequence, all[..sequence.len()]);
+}
