@@ -26,6 +26,10 @@ pub struct LogConfig {
     pub index_cache_bytes: usize,
     /// How fast the scrub reads closed segments, looking for rot; 0: never.
     pub scrub_bytes_per_second: u64,
+    /// How long after the start the first round of the scrub begins.
+    pub scrub_after_ms: u64,
+    /// From the beginning of one round to that of the next at least.
+    pub scrub_every_ms: u64,
     /// An idempotent producer silent for this long is forgotten (`producer.id.expiration.ms`).
     pub producer_expiration_ms: u64,
     /// Producers remembered in one partition; beyond it the one that was silent for longest is forgotten.
@@ -39,6 +43,8 @@ impl Default for LogConfig {
             files_max: 512,
             index_cache_bytes: 16 << 20,
             scrub_bytes_per_second: 8 << 20,
+            scrub_after_ms: 60_000,
+            scrub_every_ms: 24 * 60 * 60 * 1000,
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             producers_max: 10_000,
         }

@@ -3,7 +3,7 @@
 //!
 //! Owns the walk: partition after partition, segment after segment, one read in flight, so many bytes a second. Reads
 //! directly into memory of the pool, never through the chunks, and never makes a chunk leave for it. A round begins a
-//! while after the start and at most once a day; what it finds is kept in memory (`damage.rs`) and found again by the
+//! while after the start and then once a day; what it finds is kept in memory (`damage.rs`) and found again by the
 //! next run's first round.
 //!
 //! Invariants: a turn looks at a bounded number of logs; a batch larger than a read costs no more memory than a small
@@ -81,7 +81,7 @@ impl Log {
             return;
         }
         if !std::mem::replace(&mut self.scrub.begun, true) {
-            self.scrub.next_at = Some(self.now.plus(FIRST_ROUND_AFTER));
+            self.scrub.next_at = Some(self.now.plus_ms(self.config.scrub_after_ms));
         }
         if self.scrub.in_flight || self.scrub.next_at.is_none_or(|at| self.now < at) {
             return;
@@ -114,7 +114,7 @@ impl Log {
     fn scrub_round_over(&mut self) {
         let began = self.scrub.round.take().expect("a round is under way");
         self.metrics.log_scrub_rounds_total.add(1);
-        self.scrub.next_at = Some(began.plus(ROUND_TIME_MIN).max(self.now.plus(PAUSE_MIN)));
+        self.scrub.next_at = Some(began.plus_ms(self.config.scrub_every_ms).max(self.now.plus_ms(PAUSE_MS)));
     }
 
     /// The next closed segment of the log at hand.
@@ -325,10 +325,8 @@ const CHECKED_FROM: usize = 21;
 const READ_BYTES: u64 = 256 * 1024;
 /// Logs looked at in a turn.
 const LOGS_A_TURN: usize = 64;
-/// The start has better things to do.
-const FIRST_ROUND_AFTER: Duration = Duration::from_secs(60);
-const ROUND_TIME_MIN: Duration = Duration::from_secs(24 * 60 * 60);
-const PAUSE_MIN: Duration = Duration::from_secs(60);
+/// Between two rounds, however long they take.
+const PAUSE_MS: u64 = 100;
 /// When to ask again for what was not there.
 const RETRY_MS: u64 = 100;
 /// How soon a file should be open.

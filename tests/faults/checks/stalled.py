@@ -25,7 +25,7 @@ RECORDS_PER_SEGMENT = 950
 DESCRIPTORS = 1_200
 SETTINGS = ["log.segment.bytes=%d" % SEGMENT_BYTES, "corelog.read.cache.bytes=16777216"]
 # A machine with other work; what starves waits for a minute.
-SLOWER_MAX, SLOWER_SECONDS = 3, 15
+SLOWER_MAX, SLOWER_SECONDS = 2, 10
 ACK_SECONDS_MAX = 1
 
 

@@ -69,6 +69,9 @@ impl Broker {
             };
             parts.log.cache_bytes = cache_bytes;
             parts.log.files_max = files_max;
+            // Several rounds in a run.
+            parts.log.scrub_after_ms = 20;
+            parts.log.scrub_every_ms = 100;
             (Shard::new(parts), SimIo::new(world.clone(), index))
         });
         let shards = shards.collect();
