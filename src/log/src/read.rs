@@ -120,7 +120,6 @@ impl Log {
             };
             let lease = Lease { slot: handle.slot, generation: handle.generation };
             let len = memory_start - start.position;
-            self.metrics.log_cold_bytes_total.add(len);
             pieces.push(Piece::File { file, offset: start.position, len, lease });
         }
         if memory_start < end.position {

@@ -319,6 +319,9 @@ impl Connection {
 
     fn send_on(&mut self, key: Key, context: &mut Context<'_>) {
         if let Some(op) = self.output.next(self.socket, context.now) {
+            if let Op::SendFile { len, .. } = &op {
+                context.metrics.log_cold_bytes_total.add(*len);
+            }
             self.ops += 1;
             context.out.push(key.token(Kind::Send), op);
         }

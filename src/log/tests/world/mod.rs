@@ -289,6 +289,8 @@ pub struct World {
     /// No operation beyond this many completes.
     pub stop_after: usize,
     pub durable: BTreeMap<LogRef, Offset>,
+    /// Bytes that reads have pointed to in files.
+    pub file_bytes: u64,
 }
 
 pub const TOPIC: Uuid = Uuid([7; 16]);
@@ -322,6 +324,7 @@ impl World {
             pool_bytes,
             stop_after: usize::MAX,
             durable: BTreeMap::new(),
+            file_bytes: 0,
         }
     }
 
@@ -444,6 +447,7 @@ impl World {
                         match piece {
                             Piece::Memory(buf) => bytes.extend_from_slice(&buf),
                             Piece::File { file, offset, len, lease } => {
+                                self.file_bytes += len;
                                 let data = &self.disk.inodes[self.disk.open[&file.0]].now;
                                 bytes.extend_from_slice(&data[offset as usize..(offset + len) as usize]);
                                 self.log.release(lease, &mut self.out);
