@@ -48,6 +48,8 @@ pub(crate) enum Letter {
     Unwatch { request: RequestRef },
     /// A piece of a file has been sent.
     Release(Lease),
+    /// From a home whose readers hold what others need: end those that take nothing.
+    Shed,
     /// To a partition's home: look up offsets.
     ListOffsets(ListOffsets),
     /// Back: the offsets.

@@ -324,6 +324,7 @@ impl Shard {
             Letter::FetchReady { request } => connections.fetch_ready(request, context),
             Letter::Unwatch { request } => home.unwatch(request),
             Letter::Release(lease) => home.release(lease, context.out),
+            Letter::Shed => connections.shed(context),
             Letter::ListOffsets(list) => home.list_offsets(list, context),
             Letter::ListedOffsets { request, results } => connections.listed(request, results, context),
             Letter::DeleteRecords(delete) => home.delete_records(delete, context),

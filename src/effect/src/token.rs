@@ -74,6 +74,17 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// What lies in this slot now, with its generation.
+    pub fn at(&self, slot: u32) -> Option<(u32, &T)> {
+        let entry = self.entries.get(slot as usize)?;
+        Some((entry.generation, entry.value.as_ref()?))
+    }
+
+    /// Slots that were ever used.
+    pub fn slot_count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// How many things are in the table.
     pub fn len(&self) -> usize {
         self.count

@@ -74,7 +74,7 @@ impl Segment {
         if self.age.largest != Timestamp::NONE {
             return Some(self.age);
         }
-        if self.corrupt {
+        if !self.damages.is_empty() {
             // Nobody will ever know: it counts from now on.
             self.age.note(Timestamp::NONE, wall);
             return Some(self.age);

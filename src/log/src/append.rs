@@ -80,13 +80,15 @@ impl Log {
         let producers_max = self.config.producers_max;
         let partition = self.known(log);
         let base_offset = partition.end();
+        let interval_bytes = partition.settings.index_interval_bytes;
         let active = partition.segments.last_mut().expect("an open log has a segment");
         let header = copy_in(active, &append, base_offset, &mut scratch);
         let place = Place { offset: base_offset, position: active.end.position };
         active.end = Place { offset: header.next_offset(), position: place.position + header.size_bytes as u64 };
         active.pending.push_back(PendingBatch { end: active.end, base_offset, max_timestamp: header.max_timestamp });
         active.note_time(header.max_timestamp, wall);
-        active.index.as_mut().expect("the active segment has its index").push(place, header.max_timestamp);
+        let index = active.index.as_mut().expect("the active segment has its index");
+        index.push(&header, place.position, interval_bytes);
         partition.knowledge.absorb(&header, Some(wall), producers_max);
         self.scratch = scratch;
         self.mark_dirty(log);

@@ -11,9 +11,12 @@ use model::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
 use crate::cleaner::Cleaner;
 use crate::files::{Acquired, Files, HandleId, Key, Mode};
+use crate::index_cache::IndexCache;
+use crate::index_io::IndexWriter;
 use crate::job::{Job, Jobs, Work};
 use crate::partition::{Partition, State};
 use crate::retention::House;
+use crate::scrub::Scrub;
 use crate::{Event, Failure, Lease, LogConfig, LogRef, PartitionSettings};
 
 /// A log directory.
@@ -60,6 +63,12 @@ pub struct Log {
     pub(crate) zeros: Option<Chunk>,
     /// Memory of cold reads in flight.
     pub(crate) cold_bytes: usize,
+    /// Indexes of closed segments.
+    pub(crate) indexes: IndexCache,
+    pub(crate) index_writer: IndexWriter,
+    pub(crate) scrub: Scrub,
+    /// A read has found every file for sending in use.
+    pub(crate) files_crowded: bool,
     /// Logs still to be closed.
     pub(crate) closing: Option<usize>,
     /// Whose turn it is to be looked at for old segments.
@@ -94,6 +103,10 @@ impl Log {
             scratch: Vec::new(),
             zeros: None,
             cold_bytes: 0,
+            indexes: IndexCache::default(),
+            index_writer: IndexWriter::default(),
+            scrub: Scrub::default(),
+            files_crowded: false,
             closing: None,
             house: House::default(),
             cleaner: Cleaner::default(),
@@ -187,13 +200,15 @@ impl Log {
             }
         }
         self.trim_cache();
+        self.pump_index_writer(out);
+        self.pump_scrub(out);
         self.keep_house(wall, out);
     }
 
     /// When [`Log::tick`] has something to do even if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let due = if self.dirty.is_empty() { self.retry_at } else { Some(self.now) };
-        [due, self.house_deadline()].into_iter().flatten().min()
+        let later = [self.retry_at, self.scrub.next_deadline(), self.house_deadline()].into_iter().flatten().min();
+        if self.dirty.is_empty() { later } else { Some(self.now) }
     }
 
     /// What has happened since the last call, in order.
@@ -239,6 +254,10 @@ impl Log {
             | Work::SealCut { .. }
             | Work::SealSync { .. } => self.wrote(log, work, done, out),
             Work::ColdRead { handle, bytes } => self.cold_read(log, handle, bytes, done, out),
+            Work::IndexWrite(step) => self.index_written(log, step, done, out),
+            Work::IndexOpen => self.index_opened(log, done, out),
+            Work::IndexRead(file) => self.index_file_read(log, file, done, out),
+            Work::ScrubRead { handle } => self.scrub_read(log, handle, done, out),
             Work::TruncateRemove | Work::TruncateSync => self.truncating(log, work, done, out),
             Work::DropRemove => self.drop_removed(log, done, out),
             Work::DropSync => self.drop_synced(log, done, out),
@@ -307,6 +326,7 @@ impl Log {
             Acquired::Open(handle, file) => Some((handle, file)),
             Acquired::Opening => None,
             Acquired::Full => {
+                self.files_crowded |= mode == Mode::Splice;
                 let partition = self.known(log);
                 if !partition.starved {
                     partition.starved = true;

@@ -22,6 +22,14 @@ pub struct LogConfig {
     pub cache_bytes: usize,
     /// Files that may be open at once, for writing and for reading; the few that a recovery opens for a moment aside.
     pub files_max: usize,
+    /// Memory for the indexes of closed segments; the longest unused leave.
+    pub index_cache_bytes: usize,
+    /// How fast the scrub reads closed segments, looking for rot; 0: never.
+    pub scrub_bytes_per_second: u64,
+    /// How long after the start the first round of the scrub begins.
+    pub scrub_after_ms: u64,
+    /// From the beginning of one round to that of the next at least.
+    pub scrub_every_ms: u64,
     /// An idempotent producer silent for this long is forgotten (`producer.id.expiration.ms`).
     pub producer_expiration_ms: u64,
     /// Producers remembered in one partition; beyond it the one that was silent for longest is forgotten.
@@ -44,6 +52,10 @@ impl Default for LogConfig {
         LogConfig {
             cache_bytes: 64 << 20,
             files_max: 512,
+            index_cache_bytes: 16 << 20,
+            scrub_bytes_per_second: 8 << 20,
+            scrub_after_ms: 60_000,
+            scrub_every_ms: 24 * 60 * 60 * 1000,
             producer_expiration_ms: 24 * 60 * 60 * 1000,
             producers_max: 10_000,
             segment_bytes_max: u32::MAX,
@@ -60,6 +72,9 @@ impl Default for LogConfig {
 pub struct PartitionSettings {
     /// A segment is closed before it would pass this size (`segment.bytes`).
     pub segment_bytes: u32,
+    /// About so much of a segment lies between two entries of its index (`index.interval.bytes`); more in the older
+    /// parts of a long one, see `index.rs`.
+    pub index_interval_bytes: u32,
     /// A segment is closed once its first record is this old when another comes (`segment.ms`).
     pub segment_ms: u64,
     /// Whether old segments go (`cleanup.policy`).
@@ -84,6 +99,7 @@ impl PartitionSettings {
     /// Everything is kept.
     pub const DEFAULT: PartitionSettings = PartitionSettings {
         segment_bytes: 1 << 30,
+        index_interval_bytes: 4096,
         segment_ms: 7 * 24 * 60 * 60 * 1000,
         delete: false,
         retention_ms: None,

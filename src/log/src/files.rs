@@ -1,6 +1,7 @@
 //! The open files of a shard's logs: a bounded table, the longest unused closed first.
 //! Owns which file is open and who uses it. Pushes no operation: it says what to open and what to close.
-//! Invariants: at most `files_max` files are open or opening, transient ones included (those just being closed aside);
+//! Invariants: at most `files_max` files are open or opening, transient ones included (those just being closed aside),
+//! and at most half as many for sending, which clients that don't read keep open: writes always find room;
 //! a file in use is never closed.
 
 use std::collections::BTreeMap;
@@ -74,6 +75,10 @@ pub(crate) struct Files {
     by_key: BTreeMap<Key, HandleId>,
     /// Open and not in use, the longest unused first.
     idle: BTreeMap<u64, HandleId>,
+    /// Of these, the ones for sending.
+    idle_splices: BTreeMap<u64, HandleId>,
+    /// Open or opening for sending.
+    splices: usize,
     uses: u64,
     transient: usize,
 }
@@ -86,6 +91,8 @@ impl Files {
             handles: Slots::default(),
             by_key: BTreeMap::new(),
             idle: BTreeMap::new(),
+            idle_splices: BTreeMap::new(),
+            splices: 0,
             uses: 0,
             transient: 0,
         }
@@ -98,16 +105,24 @@ impl Files {
             handle.pins += 1;
             if handle.pins == 1 {
                 self.idle.remove(&handle.used);
+                self.idle_splices.remove(&handle.used);
             }
             return Acquired::Open(id, file);
         }
+        let is_splice = key.mode == Mode::Splice;
         let mut closed = None;
-        if self.open_count() >= self.files_max {
+        if is_splice && self.splices >= self.splices_max() {
+            closed = self.evict_splice();
+            if closed.is_none() {
+                return Acquired::Full;
+            }
+        } else if self.open_count() >= self.files_max {
             closed = self.evict();
             if closed.is_none() {
                 return Acquired::Full;
             }
         }
+        self.splices += usize::from(is_splice);
         let handle = Handle { key, file: None, pins: 1, used: 0, doomed: false };
         let (slot, generation) = self.handles.insert(handle);
         let id = HandleId { slot, generation };
@@ -160,6 +175,9 @@ impl Files {
         self.uses += 1;
         handle.used = self.uses;
         self.idle.insert(handle.used, id);
+        if handle.key.mode == Mode::Splice {
+            self.idle_splices.insert(handle.used, id);
+        }
         None
     }
 
@@ -222,8 +240,17 @@ impl Files {
     }
 
     fn evict(&mut self) -> Option<File> {
-        let (_, id) = self.idle.pop_first()?;
+        let id = *self.idle.first_key_value()?.1;
         self.drop_handle(id)
+    }
+
+    fn evict_splice(&mut self) -> Option<File> {
+        let id = *self.idle_splices.first_key_value()?.1;
+        self.drop_handle(id)
+    }
+
+    fn splices_max(&self) -> usize {
+        (self.files_max / 2).max(1)
     }
 
     fn drop_handle(&mut self, id: HandleId) -> Option<File> {
@@ -231,12 +258,18 @@ impl Files {
         if self.by_key.get(&handle.key) == Some(&id) {
             self.by_key.remove(&handle.key);
         }
-        self.idle.remove(&handle.used);
+        if self.idle.get(&handle.used) == Some(&id) {
+            self.idle.remove(&handle.used);
+            self.idle_splices.remove(&handle.used);
+        }
+        self.splices -= usize::from(handle.key.mode == Mode::Splice);
         handle.file
     }
 
     pub(crate) fn invariants(&self) {
         assert!(self.open_count() <= self.files_max);
         assert!(self.idle.len() <= self.handles.len());
+        assert!(self.idle_splices.len() <= self.splices);
+        assert!(self.splices <= self.splices_max());
     }
 }

@@ -59,6 +59,14 @@ pub(crate) enum Work {
         handle: HandleId,
         bytes: usize,
     },
+    /// A step of the writing of a closed segment's index.
+    IndexWrite(IndexStep),
+    /// A file of an index is opened to be read.
+    IndexOpen,
+    IndexRead(File),
+    ScrubRead {
+        handle: HandleId,
+    },
     TruncateRemove,
     TruncateSync,
     DropRemove,
@@ -84,6 +92,9 @@ pub(crate) enum CleanStep {
 /// A step of the exchange of old segments for a compacted one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SwapStep {
+    /// The indexes of the old ones go.
+    Unindex,
+    UnindexSync,
     /// The new file becomes one that counts.
     Commit,
     CommitSync,
@@ -120,6 +131,14 @@ pub(crate) enum SmallStep {
     Close,
     SyncDir,
     SyncParent,
+}
+
+/// The writing of one of an index's files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum IndexStep {
+    Open,
+    Write,
+    SetLen,
 }
 
 #[derive(Debug, Default)]

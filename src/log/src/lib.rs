@@ -8,7 +8,8 @@
 //! [`Log::drain_events`]. A log has at most one synced write in flight; what is appended meanwhile goes with the next.
 //!
 //! On disk, below a log directory: `<topic>-<partition>/<base offset, 20 digits>.log`, which are batches one after the
-//! other, byte for byte what Kafka writes; beside them `.snapshot` files (see `snapshot.rs`) and `partition.metadata`.
+//! other, byte for byte what Kafka writes; beside them `.snapshot` files (see `snapshot.rs`), `partition.metadata`, and
+//! for closed segments the files of their indexes (see `index_format.rs`), which are a cache.
 //!
 //! Invariants:
 //! - the durable end moves only when a synced write has completed, in order;
@@ -23,20 +24,26 @@ mod append;
 mod cache;
 mod cleaner;
 mod cold;
+mod damage;
 #[doc(hidden)]
 pub mod disk_bytes;
 mod engine;
 mod face;
 mod files;
 mod index;
+mod index_cache;
+mod index_format;
+mod index_io;
 mod job;
 mod partition;
+mod pressure;
 mod producers;
 mod read;
 mod recover;
 mod recovery;
 mod retention;
 mod retire;
+mod scrub;
 mod segment;
 mod small;
 mod snapshot;

@@ -5,31 +5,50 @@
 use effect::Effects;
 use model::Offset;
 
-use crate::cold::Task;
 use crate::files::Mode;
 use crate::index::{Index, Place};
 use crate::segment::Segment;
 use crate::{Batches, Lease, Log, LogRef, Piece, Read, ReadError, ReadFrom};
 
 impl Log {
-    /// Reads whole batches. An offset at the end (or above `up_to`) answers no pieces.
+    /// Reads whole batches. An offset at the end (or above `up_to`) answers no pieces. What is known to be bad is never
+    /// among them: a read that comes to it ends there, one that begins in it is refused.
     pub fn read(&mut self, log: LogRef, from: ReadFrom, out: &mut Effects) -> Result<Read, ReadError> {
         let limit = self.limit(log, from.up_to)?;
         let partition = self.known(log);
         if from.offset < partition.start() || partition.end() < from.offset {
             return Err(ReadError::OutOfRange);
         }
-        if limit <= from.offset {
-            return Ok(Read::Ready(Batches { pieces: Vec::new(), bytes: 0, next_offset: from.offset }));
+        let mut from = from;
+        while from.offset < limit {
+            let at = self.known(log).find(from.offset).expect("the start is the first segment's base");
+            if let Some(read) = self.read_segment(log, at, limit, &from, out)? {
+                return Ok(read);
+            }
+            // Compaction left nothing from the offset to the segment's end.
+            from.offset = self.known(log).segments[at].end.offset;
         }
-        let at = partition.find(from.offset).expect("the start is the first segment's base");
+        Ok(Read::Ready(Batches { pieces: Vec::new(), bytes: 0, next_offset: from.offset }))
+    }
+
+    /// `None`: the segment holds nothing at or behind the offset.
+    fn read_segment(
+        &mut self,
+        log: LogRef,
+        at: usize,
+        limit: Offset,
+        from: &ReadFrom,
+        out: &mut Effects,
+    ) -> Result<Option<Read>, ReadError> {
+        self.use_index(log, at);
+        let partition = self.known(log);
         let segment = &partition.segments[at];
-        if segment.corrupt {
+        if segment.damages.at(from.offset).is_some() {
             return Err(ReadError::Corrupt);
         }
         let Some(index) = &segment.index else {
             self.build_index(log, at, out)?;
-            return Ok(Read::Pending);
+            return Ok(Some(Read::Pending));
         };
         let base = segment.base;
         let found = |offset| partition.cold.as_ref().and_then(|cold| cold.located(base, offset));
@@ -43,16 +62,34 @@ impl Log {
             Err(entry) => Err((entry, from.offset)),
         };
         let (start, end) = match (start, end) {
-            (Ok(start), Ok(limit)) => (start, end_of(segment, index, start, limit, &from)),
+            (Ok(start), Ok(limit)) => {
+                let bound = start.position.saturating_add(from.max_bytes as u64);
+                let ended = || partition.cold.as_ref().and_then(|cold| cold.ended(base, start, bound));
+                match end_of(segment, index, start, limit, from).or_else(ended) {
+                    Some(end) => (start, end),
+                    None => {
+                        self.end_cold(log, base, start, bound, out)?;
+                        return Ok(Some(Read::Pending));
+                    }
+                }
+            }
             (_, Err((entry, offset))) => {
-                self.start_cold(log, Task::Locate { base, from: entry, offset }, out)?;
-                return Ok(Read::Pending);
+                self.locate_cold(log, base, entry, offset, out)?;
+                return Ok(Some(Read::Pending));
             }
             (Err(_), Ok(_)) => unreachable!("the end was looked for behind a start"),
         };
+        if start.position == segment.end.position && at + 1 < partition.segments.len() {
+            return Ok(None);
+        }
+        let end = match segment.damages.after(start.position) {
+            Some(damage) if damage.from.position < end.position => damage.from,
+            _ => end,
+        };
         assert!(start.position <= end.position);
-        assert!(end.offset <= limit);
-        self.pieces(log, at, start, end, out)
+        // Compaction may have left a gap where the limit lies.
+        let end = Place { offset: end.offset.min(limit), ..end };
+        self.pieces(log, at, start, end, out).map(Some)
     }
 
     /// Up to where a reader may see.
@@ -84,7 +121,6 @@ impl Log {
             };
             let lease = Lease { slot: handle.slot, generation: handle.generation };
             let len = memory_start - start.position;
-            self.metrics.log_cold_bytes_total.add(len);
             pieces.push(Piece::File { file, offset: start.position, len, lease });
         }
         if memory_start < end.position {
@@ -97,8 +133,9 @@ impl Log {
 
 /// Where the batch that contains `offset` begins; or the entry before it, if its header is not in memory.
 fn locate(segment: &Segment, index: &Index, offset: Offset) -> Result<Place, Place> {
-    let entry = index.place(index.find(offset).expect("the first entry is at the segment's base"));
-    if entry.offset == offset {
+    let Some(entry) = index.find(offset).map(|at| index.place(at)) else { return Ok(segment.end) };
+    // Later only where compaction left a gap at the segment's beginning.
+    if offset <= entry.offset {
         return Ok(entry);
     }
     if entry.position < segment.memory_start() {
@@ -112,8 +149,8 @@ pub(crate) fn limit_place(segment: &Segment, index: &Index, limit: Offset) -> Re
     if segment.durable.offset <= limit {
         return Ok(segment.durable);
     }
-    let entry = index.place(index.find(limit).expect("the limit lies in the segment"));
-    if entry.offset == limit {
+    let Some(entry) = index.find(limit).map(|at| index.place(at)) else { return Ok(segment.durable) };
+    if limit <= entry.offset {
         return Ok(entry);
     }
     if entry.position < segment.memory_start() {
@@ -122,33 +159,36 @@ pub(crate) fn limit_place(segment: &Segment, index: &Index, limit: Offset) -> Re
     Ok(segment.walk(entry, segment.durable.position, |header, _| header.next_offset() <= limit))
 }
 
-/// Where a read that begins at `start` ends.
-fn end_of(segment: &Segment, index: &Index, start: Place, limit: Place, from: &ReadFrom) -> Place {
+/// Where a read that begins at `start` ends; `None` if the headers behind it must be read to say.
+fn end_of(segment: &Segment, index: &Index, start: Place, limit: Place, from: &ReadFrom) -> Option<Place> {
     let bound = start.position.saturating_add(from.max_bytes as u64);
     if limit.position <= start.position {
-        return start;
+        return Some(start);
     }
     if limit.position <= bound {
-        return limit;
+        return Some(limit);
     }
     let entry = index.find_position(bound).map(|at| index.place(at)).filter(|entry| start.position < entry.position);
     let near = entry.unwrap_or(start);
     if segment.memory_start() <= near.position {
         let end = segment.walk(near, limit.position, |_, end| end <= bound);
         if start.position < end.position || !from.min_one_batch {
-            return end;
+            return Some(end);
         }
         let mut first = true;
-        return segment.walk(start, limit.position, |_, _| std::mem::take(&mut first));
+        return Some(segment.walk(start, limit.position, |_, _| std::mem::take(&mut first)));
     }
     if start.position < near.position {
-        return near;
+        return Some(near);
     }
     if !from.min_one_batch {
-        return start;
+        return Some(start);
     }
-    // In the file, and the next known place lies beyond the bound: a few batches more than asked for, one large one
-    // at most.
-    let next = index.find_position(start.position).and_then(|at| index.next_place(at));
-    next.filter(|next| next.position <= limit.position).unwrap_or(limit)
+    // In the file, and the next known place lies beyond the bound: a few batches more than asked for cost less than a
+    // look at them.
+    let next = index.after(start.position).filter(|next| next.position <= limit.position).unwrap_or(limit);
+    (next.position - bound <= OVERRUN_BYTES_MAX).then_some(next)
 }
+
+/// What an answer may hold beyond what was asked for, rather than read where its batches end.
+const OVERRUN_BYTES_MAX: u64 = 16 * 1024;

@@ -277,6 +277,10 @@ impl Log {
                 return self.fail(log, Failure::Gap { end: end.offset, next }, out);
             }
             segment.sealed = scan.file_len == end.position;
+            if segment.sealed {
+                // It is read from its files when somebody needs it.
+                segment.index = None;
+            }
             partition.segments.push(segment);
             return self.begin_scan(log, next, out);
         }

@@ -7,6 +7,7 @@ use effect::FileKind;
 use model::Offset;
 use record::{BatchView, HEADER_BYTES, Header};
 
+use crate::PartitionSettings;
 use crate::cleaner::Leftovers;
 use crate::index::{Index, Place};
 use crate::segment::BLOCK;
@@ -110,6 +111,8 @@ pub(crate) struct Scan {
     /// Where the next batch begins.
     pub(crate) next: Place,
     pub(crate) index: Index,
+    /// At most about so much lies between two entries of the index.
+    pub(crate) interval_bytes: u32,
     pub(crate) stop_at: Option<Offset>,
     /// Compaction may have taken batches out.
     pub(crate) gaps: bool,
@@ -129,7 +132,8 @@ pub(crate) enum Scanned {
 impl Scan {
     pub(crate) fn new(base: Offset, file_len: u64, check: Check, stop_at: Option<Offset>, gaps: bool) -> Scan {
         let next = Place { offset: base, position: 0 };
-        Scan { base, file_len, check, next, index: Index::new(base), stop_at, gaps }
+        let interval_bytes = PartitionSettings::DEFAULT.index_interval_bytes;
+        Scan { base, file_len, check, next, index: Index::new(base), interval_bytes, stop_at, gaps }
     }
 
     /// Takes in the bytes of the file from `start` on, which is at or before the next batch.
@@ -169,7 +173,7 @@ impl Scan {
             {
                 return Scanned::End;
             }
-            self.index.push(self.next, header.max_timestamp);
+            self.index.push(&header, position, self.interval_bytes);
             each(&header);
             self.next = Place { offset: header.next_offset(), position: position + size };
         }

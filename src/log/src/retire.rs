@@ -104,6 +104,7 @@ impl Log {
         let mut bytes = 0;
         for segment in partition.segments.drain(..count).collect::<Vec<_>>() {
             bytes += segment.chunks.iter().map(|chunk| chunk.chunk.capacity()).sum::<usize>();
+            partition.dropping.extend(partition.index_paths(segment.base));
             partition.dropping.push(partition.segment_path(segment.base));
             partition.dropping.push(partition.snapshot_path(segment.base));
         }
@@ -113,14 +114,14 @@ impl Log {
         self.pump_drop(log, out);
     }
 
-    /// One file after the other, the oldest first: what a crash leaves has no hole.
+    /// One segment after the other, the oldest first, each with its snapshot last: what a crash leaves has no hole.
     pub(crate) fn pump_drop(&mut self, log: LogRef, out: &mut Effects) {
         let partition = self.known(log);
         if partition.drop_busy || partition.dropping.is_empty() {
             return;
         }
         partition.drop_busy = true;
-        let path = partition.dropping.remove(0);
+        let path = partition.dropping[0].clone();
         self.submit(log, Work::DropRemove, Op::Remove { path }, out);
     }
 
@@ -128,7 +129,14 @@ impl Log {
         if let Err(fault) = done {
             return self.drop_failed(log, fault, out);
         }
-        let path = self.known(log).dir.clone();
+        let partition = self.known(log);
+        let removed = partition.dropping.remove(0);
+        if removed.extension().is_none_or(|suffix| suffix != "snapshot") {
+            // The rest of its segment goes with the same sync.
+            partition.drop_busy = false;
+            return self.pump_drop(log, out);
+        }
+        let path = partition.dir.clone();
         self.submit(log, Work::DropSync, Op::SyncDir { path }, out);
     }
 
@@ -175,7 +183,10 @@ impl Log {
             let gone: Vec<_> =
                 partition.segments.iter().skip(1).map(|segment| segment.base).filter(|base| to <= *base).collect();
             let paths = gone.iter().flat_map(|base| [partition.snapshot_path(*base), partition.segment_path(*base)]);
-            let paths: Vec<_> = paths.collect();
+            let mut paths: Vec<_> = paths.collect();
+            // The index of a segment that is cut says what is not true any more.
+            let cut = partition.segments.iter().filter(|segment| segment.sealed && to < segment.end.offset);
+            paths.extend(cut.flat_map(|segment| partition.index_paths(segment.base)));
             partition.state = State::Truncating { to, files: Some(paths) };
         }
         let State::Truncating { files: Some(files), .. } = &mut partition.state else { return };

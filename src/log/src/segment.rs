@@ -10,6 +10,7 @@ use model::{Offset, Timestamp};
 use record::{HEADER_BYTES, Header};
 
 use crate::age::Age;
+use crate::damage::Damages;
 use crate::index::{Index, Place};
 
 pub(crate) const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -46,6 +47,10 @@ pub(crate) struct Segment {
     pub(crate) durable: Place,
     /// None until somebody reads an old segment.
     pub(crate) index: Option<Index>,
+    /// Its index is not in its files, or these are not whole.
+    pub(crate) index_lost: bool,
+    /// Known of a closed segment whose index was in memory before.
+    pub(crate) max_timestamp: Option<Timestamp>,
     pub(crate) chunks: VecDeque<MemoryChunk>,
     pub(crate) pending: VecDeque<PendingBatch>,
     /// The file's length: space that writes may go to.
@@ -65,9 +70,9 @@ pub(crate) struct Segment {
     pub(crate) cut: bool,
     /// The producer snapshot at its base, until it is written.
     pub(crate) snapshot: Option<Vec<u8>>,
-    /// Its bytes are not what was written.
-    pub(crate) corrupt: bool,
     pub(crate) age: Age,
+    /// Where its bytes are not what was written.
+    pub(crate) damages: Damages,
 }
 
 impl Segment {
@@ -79,6 +84,8 @@ impl Segment {
             end: start,
             durable: start,
             index: Some(Index::new(base)),
+            index_lost: false,
+            max_timestamp: None,
             chunks: VecDeque::new(),
             pending: VecDeque::new(),
             allocated: 0,
@@ -90,8 +97,8 @@ impl Segment {
             sealed: false,
             cut: false,
             snapshot,
-            corrupt: false,
             age: Age::default(),
+            damages: Damages::default(),
         }
     }
 
@@ -106,6 +113,11 @@ impl Segment {
             sealed: true,
             ..Segment::new(base, None)
         }
+    }
+
+    /// The largest timestamp of its batches, if that is known without reading it.
+    pub(crate) fn known_max_timestamp(&self) -> Option<Timestamp> {
+        self.index.as_ref().map(Index::max_timestamp).or(self.max_timestamp)
     }
 
     /// From here on its bytes are in memory.

@@ -1,7 +1,7 @@
 //! Small files that are written once: `partition.metadata` and producer snapshots.
 //! Owns their content and how it is read back. Invariant: a file counts only after its write was synced.
 
-use effect::{BLOCK_BYTES, Chunk, File, Pool, WriteBuf};
+use effect::{BufMut, Chunk, File, WriteBuf};
 use model::{Offset, TopicId};
 
 /// A small file on its way.
@@ -27,13 +27,13 @@ impl Small {
         Small { what, content, file: None, memory: None }
     }
 
-    /// The content in whole blocks, if there is memory.
-    pub(crate) fn blocks(&mut self, pool: &Pool) -> Option<WriteBuf> {
-        let mut chunk = Chunk::new(pool.take(self.content.len().max(BLOCK_BYTES))?);
+    /// The content in whole blocks, in memory that holds it.
+    pub(crate) fn blocks(&mut self, memory: BufMut) -> WriteBuf {
+        let mut chunk = Chunk::new(memory);
         chunk.append(&self.content);
         let blocks = chunk.blocks(0..self.content.len());
         self.memory = Some(chunk);
-        Some(blocks)
+        blocks
     }
 }
 

@@ -1,11 +1,13 @@
 //! Lookups by time: the first record at or after a time, and the record with the largest time.
-//! Walks segments and index intervals by their largest timestamps, then the batches of an interval.
+//! Goes by the largest timestamps of segments, of index intervals, and of batches, and reads the records of those
+//! batches only that may hold the one. Right for records out of time order too: an interval that the index names holds
+//! the first batch late enough, because before it the largest timestamp had not risen so far.
 
-use effect::{Buf, Effects};
+use effect::Effects;
 use model::{Offset, Timestamp};
-use record::Header;
+use record::{BatchView, HEADER_BYTES, Header, RecordError};
 
-use crate::cold::Task;
+use crate::cold::{Cold, Task, WINDOW_BYTES};
 use crate::index::Place;
 use crate::partition::Partition;
 use crate::read::limit_place;
@@ -17,7 +19,16 @@ enum Looked {
     NotHere,
     Needs(Task),
     NeedsIndex,
+    Bad(Place),
     Corrupt,
+}
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    time: Timestamp,
+    from: Offset,
+    limit: Offset,
 }
 
 impl Log {
@@ -57,18 +68,18 @@ impl Log {
         self.search(log, largest.0, largest.1, up_to, out)
     }
 
-    /// The largest timestamp that the indexes know of, and the base of the first segment that has it; `None` if an index
+    /// The largest timestamp of all segments, and the base of the first segment that has it; `None` if an index
     /// must be built first.
     fn largest_left(&mut self, log: LogRef, out: &mut Effects) -> Result<Option<(Timestamp, Offset)>, ReadError> {
         let mut largest = (Timestamp::NONE, Offset::ZERO);
         for at in 0..self.known(log).segments.len() {
             let segment = &self.known(log).segments[at];
-            let Some(index) = &segment.index else {
+            let Some(max) = segment.known_max_timestamp() else {
                 self.build_index(log, at, out)?;
                 return Ok(None);
             };
-            if index.max_timestamp() > largest.0 {
-                largest = (index.max_timestamp(), segment.base);
+            if max > largest.0 {
+                largest = (max, segment.base);
             }
         }
         Ok(Some(largest))
@@ -87,7 +98,9 @@ impl Log {
         let from = from.max(partition.start());
         let first = partition.find(from).unwrap_or(0);
         for at in first..partition.segments.len() {
-            match self.known(log).look_for_time(at, time, from, limit) {
+            self.use_index(log, at);
+            let base = self.known(log).segments[at].base;
+            match self.known(log).look_for_time(at, Wanted { time, from, limit }) {
                 Looked::Found(found) => return Ok(found),
                 Looked::NotHere => {}
                 Looked::NeedsIndex => {
@@ -98,6 +111,10 @@ impl Log {
                     self.start_cold(log, task, out)?;
                     return Ok(TimeLookup::Pending);
                 }
+                Looked::Bad(place) => {
+                    self.damage_found(log, base, place);
+                    return Err(ReadError::Corrupt);
+                }
                 Looked::Corrupt => return Err(ReadError::Corrupt),
             }
         }
@@ -106,79 +123,87 @@ impl Log {
 }
 
 impl Partition {
-    fn look_for_time(&self, at: usize, time: Timestamp, least: Offset, limit: Offset) -> Looked {
+    fn look_for_time(&mut self, at: usize, wanted: Wanted) -> Looked {
         let segment = &self.segments[at];
-        if limit <= segment.base {
+        if wanted.limit <= segment.base || segment.known_max_timestamp().is_some_and(|max| max < wanted.time) {
             return Looked::NotHere;
-        }
-        if segment.corrupt {
-            return Looked::Corrupt;
         }
         let Some(index) = &segment.index else { return Looked::NeedsIndex };
-        if index.max_timestamp() < time {
-            return Looked::NotHere;
-        }
-        let end = limit_place(segment, index, limit).unwrap_or_else(|before| before);
-        let mut next = 0;
-        while let Some(entry) = index.find_time(next, time) {
+        let end = limit_place(segment, index, wanted.limit).unwrap_or_else(|before| before);
+        let mut next = index.find(wanted.from).unwrap_or(0);
+        while let Some(entry) = self.segments[at].index.as_ref().and_then(|index| index.find_time(next, wanted.time)) {
+            let index = self.segments[at].index.as_ref().expect("it was there a moment ago");
             let from = index.place(entry);
             let to = index.next_place(entry).map_or(end.position, |next| next.position.min(end.position));
             if to <= from.position {
                 break;
             }
-            let bytes = if self.in_memory(at, from.position) {
-                segment.lend(from.position, to)
-            } else {
-                match self.window(segment.base, from.position, to) {
-                    Some(window) => vec![window],
-                    None => return Looked::Needs(Task::Interval { base: segment.base, from: from.position, to }),
-                }
-            };
-            match first_at_or_after(&bytes, from, time, least) {
-                Ok(None) => next = entry + 1,
-                Ok(Some(found)) => return Looked::Found(found),
-                Err(()) => return Looked::Corrupt,
+            match self.look_in_interval(at, from, to, wanted) {
+                Looked::NotHere => next = entry + 1,
+                looked => return looked,
             }
         }
         Looked::NotHere
     }
 
-    /// The bytes of a range, if they were read a moment ago.
-    fn window(&self, base: Offset, from: u64, to: u64) -> Option<Buf> {
-        let window = self.cold.as_ref()?.window.as_ref()?;
-        let covered = window.base == base && window.start <= from && to <= window.start + window.buf.len() as u64;
-        covered.then(|| window.buf.slice((from - window.start) as usize..(to - window.start) as usize))
+    /// Walks over the batches between two places of an index.
+    fn look_in_interval(&mut self, at: usize, from: Place, to: u64, wanted: Wanted) -> Looked {
+        let segment = &self.segments[at];
+        let (base, end) = (segment.base, segment.end.position);
+        let mut place = self.cold.as_ref().map_or(from, |cold| cold.searched(base, wanted.time, from));
+        while place.position < to {
+            let segment = &self.segments[at];
+            if segment.damages.at_position(place.position).is_some() {
+                return Looked::Corrupt;
+            }
+            let Some(head) = self.bytes(at, place.position, HEADER_BYTES as u64) else {
+                return self.needs(base, wanted.time, from, place, WINDOW_BYTES.min(end - place.position));
+            };
+            let fits = |header: &Header| {
+                place.offset <= header.base_offset && header.size_bytes as u64 <= end - place.position
+            };
+            let Some(header) = Header::peek(&head).ok().filter(fits) else { return Looked::Bad(place) };
+            let size = header.size_bytes as u64;
+            if wanted.time <= header.max_timestamp && wanted.from < header.next_offset() {
+                let Some(batch) = self.bytes(at, place.position, size) else {
+                    return self.needs(base, wanted.time, from, place, size);
+                };
+                match first_record(&batch, wanted) {
+                    Ok(Some(found)) => return Looked::Found(found),
+                    Ok(None) => {}
+                    Err(_) => return Looked::Bad(place),
+                }
+            }
+            place = Place { offset: header.next_offset(), position: place.position + size };
+        }
+        Looked::NotHere
+    }
+
+    /// A read, and where the lookup goes on after it.
+    fn needs(&mut self, base: Offset, time: Timestamp, entry: Place, place: Place, bytes: u64) -> Looked {
+        self.cold.get_or_insert_default().remember_search(base, time, entry, place);
+        Looked::Needs(Task::Window { base, from: place.position, to: place.position + bytes })
+    }
+
+    /// The bytes of a range that are in memory, or were read a moment ago.
+    fn bytes(&self, at: usize, position: u64, len: u64) -> Option<Vec<u8>> {
+        let segment = &self.segments[at];
+        if self.in_memory(at, position) {
+            let parts = segment.lend(position, position + len);
+            return Some(parts.iter().flat_map(|part| part.iter().copied()).collect());
+        }
+        let window = self.cold.as_deref().and_then(|cold: &Cold| cold.window.as_ref())?;
+        let skip = position.checked_sub(window.start).filter(|_| window.base == segment.base)?;
+        let skip = usize::try_from(skip).ok()?;
+        let len = usize::try_from(len).ok()?;
+        window.buf.get(skip..)?.get(..len).map(<[u8]>::to_vec)
     }
 }
 
-/// The first record at or after a time whose offset is not below `least`, in consecutive bytes that begin with a batch; a
-/// batch may straddle two of them.
-fn first_at_or_after(bufs: &[Buf], from: Place, time: Timestamp, least: Offset) -> Result<Option<TimeLookup>, ()> {
-    let gathered;
-    let mut rest: &[u8] = match bufs {
-        [whole] => whole,
-        parts => {
-            gathered = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
-            &gathered
-        }
-    };
-    let mut expected = from.offset;
-    while !rest.is_empty() {
-        let header = Header::peek(rest).map_err(|_| ())?;
-        if header.base_offset < expected || rest.len() < header.size_bytes {
-            return Err(());
-        }
-        let (batch, later) = rest.split_at(header.size_bytes);
-        if header.max_timestamp >= time
-            && least < header.next_offset()
-            && let Some(found) = record::first_at_or_after_from(batch, time, least).map_err(|_| ())?
-        {
-            let leader_epoch = header.partition_leader_epoch.unwrap_or_default();
-            let (offset, timestamp) = (found.offset, found.timestamp);
-            return Ok(Some(TimeLookup::Found { offset, timestamp, leader_epoch }));
-        }
-        expected = header.next_offset();
-        rest = later;
-    }
-    Ok(None)
+/// The first record of a batch that is wanted.
+fn first_record(batch: &[u8], wanted: Wanted) -> Result<Option<TimeLookup>, RecordError> {
+    let leader_epoch = BatchView::first(batch)?.header().partition_leader_epoch.unwrap_or_default();
+    // The log may begin in the middle of this batch.
+    let first = record::first_at_or_after_from(batch, wanted.time, wanted.from)?;
+    Ok(first.map(|first| TimeLookup::Found { offset: first.offset, timestamp: first.timestamp, leader_epoch }))
 }

@@ -249,6 +249,7 @@ impl Log {
                 let segment = self.segment(log, base);
                 // The last segment is cut when its log is closed, which is the end of it.
                 segment.sealed = true;
+                self.segment_closed(log, base, out);
             }
             _ => unreachable!("not a step of a write"),
         }
@@ -323,9 +324,12 @@ impl Log {
             }
             (SmallStep::Open, Done::Opened(file)) => {
                 self.small(log).file = Some(file);
-                let pool = self.pool.clone();
-                match self.small(log).blocks(&pool) {
-                    Some(blocks) => {
+                let bytes = self.small(log).content.len().max(effect::BLOCK_BYTES);
+                // All memory may be in chunks that wait for this file.
+                let spare = |spare: &mut effect::BufMut| bytes <= spare.capacity();
+                match self.take_memory(bytes).or_else(|| self.spare.take_if(spare)) {
+                    Some(memory) => {
+                        let blocks = self.small(log).blocks(memory);
                         let op = Op::Write { file, offset: 0, bufs: vec![blocks], sync: true };
                         self.submit(log, Work::Small(SmallStep::Write), op, out);
                     }

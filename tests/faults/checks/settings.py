@@ -1,4 +1,4 @@
-"""What an administrator changed or deleted while the broker ran: at once, and after every kind of end."""
+"""What an administrator changed while the broker ran: at once, and after every kind of end."""
 
 import tempfile
 
@@ -54,25 +54,5 @@ def survive():
         assert not broker.complaints(), "\n".join(broker.complaints())
 
 
-def deletions():
-    """The start offset lies within a segment, so that no missing file could tell it."""
-    with tempfile.TemporaryDirectory(prefix="corelog-faults-") as data, Broker(data) as broker:
-        broker.start()
-        with wire.Connection(broker.bootstrap) as connection:
-            assert connection.create_topic(NAME) == NONE
-            for record in range(6):
-                assert connection.produce(NAME, wire.batch([b"%d" % record])) == (NONE, record)
-            assert connection.delete_records(NAME, 4) == (4, NONE)
-        for end in (None, broker.kill, broker.stop):
-            if end:
-                end()
-                broker.start()
-            with wire.Connection(broker.bootstrap) as connection:
-                found = [connection.offset(NAME, time) for time in (wire.EARLIEST, wire.LATEST)]
-                assert found == [4, 6], "offsets %d to %d" % tuple(found)
-        assert not broker.complaints(), "\n".join(broker.complaints())
-
-
 def checks(options):
-    yield "deleted records stay deleted after kill -9 and after a clean stop", deletions
     yield "changed settings hold at once, after kill -9 and after a clean stop", survive

@@ -159,6 +159,9 @@ fn log_config(rng: &mut Rng) -> LogConfig {
         segment_bytes_max: rng.spread(32, 1024) as u32 * 1024,
         retention_check_ms: rng.spread(5, 500),
         cleaner_backoff_ms: rng.spread(5, 500),
+        // Several rounds in a run.
+        scrub_after_ms: 20,
+        scrub_every_ms: 100,
         ..LogConfig::default()
     }
 }

@@ -247,7 +247,7 @@ impl Connections {
     fn sent(&mut self, key: Key, done: Done, context: &mut Context<'_>) {
         let Some(connection) = self.slots.get_mut(key.slot, key.generation) else { return };
         connection.last_active = context.now;
-        if let Some((lease, home)) = connection.output.sent() {
+        if let Some((lease, home)) = connection.output.sent(connection.closing) {
             context.post.send(home, Letter::Release(lease));
         }
         if connection.closing {
@@ -322,6 +322,9 @@ impl Connection {
 
     fn send_on(&mut self, key: Key, context: &mut Context<'_>) {
         if let Some(op) = self.output.next(self.socket, context.now) {
+            if let Op::SendFile { len, .. } = &op {
+                context.metrics.log_cold_bytes_total.add(*len);
+            }
             self.ops += 1;
             context.out.push(key.token(Kind::Send), op);
         }

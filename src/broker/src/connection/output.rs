@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use effect::{Buf, Instant, Op, ShardId, Socket};
+use effect::{Buf, File, Instant, Op, ShardId, Socket};
 use log::Lease;
 
 use crate::request::OutPiece;
@@ -19,7 +19,18 @@ pub(super) struct Output {
 #[derive(Debug)]
 struct Sending {
     since: Instant,
-    lease: Option<(Lease, ShardId)>,
+    /// What is left to send of a file after it.
+    rest: Option<Rest>,
+}
+
+/// A range of a file, maybe empty. Its lease lasts while any of it is being sent.
+#[derive(Debug)]
+struct Rest {
+    file: File,
+    offset: u64,
+    len: u64,
+    lease: Lease,
+    home: ShardId,
 }
 
 impl Output {
@@ -42,8 +53,10 @@ impl Output {
                     bufs.push(buf);
                 }
                 Some(OutPiece::File { file, offset, len, lease, home }) if bufs.is_empty() => {
-                    self.sending = Some(Sending { since: now, lease: Some((lease, home)) });
-                    return Some(Op::SendFile { socket, file, offset, len });
+                    let now_len = len.min(SEND_BYTES_MAX as u64);
+                    let rest = Rest { file, offset: offset + now_len, len: len - now_len, lease, home };
+                    self.sending = Some(Sending { since: now, rest: Some(rest) });
+                    return Some(Op::SendFile { socket, file, offset, len: now_len });
                 }
                 Some(piece) => {
                     self.queue.push_front(piece);
@@ -55,13 +68,18 @@ impl Output {
         if bufs.is_empty() {
             return None;
         }
-        self.sending = Some(Sending { since: now, lease: None });
+        self.sending = Some(Sending { since: now, rest: None });
         Some(Op::Send { socket, bufs })
     }
 
-    /// The operation in flight has ended; the lease that it used goes back.
-    pub(super) fn sent(&mut self) -> Option<(Lease, ShardId)> {
-        self.sending.take().and_then(|sending| sending.lease)
+    /// The operation in flight has ended; the lease that it used goes back, unless it is needed for the next one.
+    pub(super) fn sent(&mut self, is_last: bool) -> Option<(Lease, ShardId)> {
+        let Rest { file, offset, len, lease, home } = self.sending.take()?.rest?;
+        if len == 0 || is_last {
+            return Some((lease, home));
+        }
+        self.queue.push_front(OutPiece::File { file, offset, len, lease, home });
+        None
     }
 
     pub(super) fn is_idle(&self) -> bool {

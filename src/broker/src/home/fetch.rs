@@ -10,25 +10,36 @@ use crate::home::append::unopened_code;
 use crate::home::{Home, State};
 use crate::mail::{Fetch, FetchPart, Fetched, Letter, RequestRef};
 
-/// A part of a fetch that cannot be answered yet: something has to come from the disk first.
-struct NotYet;
+/// A part of a fetch that cannot be answered yet: something has to come from the disk first. With its answer in case
+/// the others cannot wait.
+struct NotYet(Fetched);
 
 impl Home {
     pub(crate) fn fetch(&mut self, fetch: Fetch, context: &mut Context<'_>) {
         let mut parts = Vec::with_capacity(fetch.parts.len());
         let mut left = fetch.max_bytes;
+        let mut waits = false;
         for part in &fetch.parts {
-            let Ok(fetched) = self.fetch_part(part, left, context) else {
-                self.discard(parts, context);
-                self.parked.push(Letter::Fetch(fetch));
-                return;
+            let fetched = match self.fetch_part(part, left, context) {
+                Ok(fetched) => fetched,
+                Err(NotYet(nothing)) => {
+                    waits = true;
+                    nothing
+                }
             };
             left = left.saturating_sub(usize::try_from(fetched.bytes).unwrap_or(usize::MAX));
             parts.push(fetched);
         }
-        self.unwatch(fetch.request);
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
         let refused = parts.iter().any(|part| part.error != ErrorCode::None);
+        // What is there goes out without the rest: fetches that wait until all their files are open at once would take
+        // them away from each other for ever.
+        if waits && !refused && bytes < fetch.watch_below_bytes.max(1) {
+            self.discard(parts, context);
+            self.parked.push(Letter::Fetch(fetch));
+            return;
+        }
+        self.unwatch(fetch.request);
         if !refused && bytes < fetch.watch_below_bytes {
             self.watch(&fetch);
         }
@@ -63,7 +74,7 @@ impl Home {
         let from = ReadFrom { offset, up_to: high_watermark, max_bytes, min_one_batch: left > 0 };
         match self.log.read(log, from, context.out) {
             Ok(Read::Ready(Batches { pieces, bytes, .. })) => Ok(Fetched { pieces, bytes, ..fetched }),
-            Ok(Read::Pending) | Err(ReadError::Busy) => Err(NotYet),
+            Ok(Read::Pending) | Err(ReadError::Busy) => Err(NotYet(fetched)),
             Err(error) => Ok(Fetched { error: read_code(error), ..fetched }),
         }
     }

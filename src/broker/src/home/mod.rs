@@ -44,6 +44,8 @@ pub(crate) struct Home {
     deletions: Slots<Deletion>,
     /// Their parts, by the log whose new start must become durable first.
     deleting: BTreeMap<LogRef, Vec<Deleting>>,
+    /// Before this nobody is asked again to end readers that take nothing.
+    shed_next: Option<Instant>,
 }
 
 struct Partition {
@@ -75,6 +77,7 @@ impl Home {
             parked: Vec::new(),
             deletions: Slots::default(),
             deleting: BTreeMap::new(),
+            shed_next: None,
         }
     }
 
@@ -195,6 +198,12 @@ impl Home {
     pub(crate) fn tick(&mut self, context: &mut Context<'_>) {
         self.retry_stalled(context);
         self.log.tick(context.now, context.wall, context.out);
+        if self.log.take_pressure() && self.shed_next.is_none_or(|next| next <= context.now) {
+            self.shed_next = Some(context.now.plus_ms(SHED_EVERY_MS));
+            for shard in context.post.shards() {
+                context.post.send(shard, Letter::Shed);
+            }
+        }
     }
 
     pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
@@ -315,6 +324,7 @@ impl Home {
 fn partition_settings(config: &TopicConfig) -> PartitionSettings {
     PartitionSettings {
         segment_bytes: config.segment_bytes,
+        index_interval_bytes: config.index_interval_bytes,
         segment_ms: config.segment_ms,
         delete: config.cleanup_policy.delete,
         retention_ms: config.retention_ms,
@@ -329,3 +339,6 @@ fn partition_settings(config: &TopicConfig) -> PartitionSettings {
 
 /// How soon to look again for memory.
 const RETRY_MS: u64 = 5;
+
+/// How often readers that take nothing are ended while others need what they hold.
+const SHED_EVERY_MS: u64 = 500;

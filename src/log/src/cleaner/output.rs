@@ -27,6 +27,7 @@ pub(crate) struct Output {
     /// Whether anything is other than in its only source.
     pub(crate) changed: bool,
     pub(crate) index: Index,
+    interval_bytes: u32,
     /// Where the last batch ends.
     pub(crate) next: Place,
     file: Option<File>,
@@ -45,7 +46,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(limit: usize, group: &[Source]) -> Output {
+    pub(crate) fn new(limit: usize, group: &[Source], interval_bytes: u32) -> Output {
         let (first, last) = (group.first().expect("a group has one"), group.last().expect("a group has one"));
         Output {
             base: first.base,
@@ -55,6 +56,7 @@ impl Output {
             limit,
             changed: group.len() > 1,
             index: Index::new(first.base),
+            interval_bytes,
             next: Place { offset: first.base, position: 0 },
             file: None,
             has_room: false,
@@ -74,7 +76,7 @@ impl Output {
         if end > POSITION_MAX {
             return Err(CleanError::TooLarge);
         }
-        self.index.push(self.next, header.max_timestamp);
+        self.index.push(header, self.next.position, self.interval_bytes);
         self.bytes.extend_from_slice(batch);
         self.next = Place { offset: header.next_offset(), position: end };
         Ok(())

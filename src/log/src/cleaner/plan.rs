@@ -77,7 +77,7 @@ impl Partition {
         let from = self.compacted.to.max(self.start());
         let (mut clean_bytes, mut bytes, mut to, mut overdue) = (0, 0, from, false);
         for (at, segment) in self.segments.iter_mut().enumerate().take(last) {
-            if !segment.sealed || segment.corrupt {
+            if !segment.sealed || !segment.damages.is_empty() {
                 break;
             }
             if segment.end.offset <= from {

@@ -156,7 +156,7 @@ impl Run {
         let count = self.sources[from..].iter().take_while(fits).count().max(1);
         let group = &self.sources[from..from + count];
         self.reader = Reader::new(first.base, first.end);
-        self.output = Some(Box::new(Output::new(from + count, group)));
+        self.output = Some(Box::new(Output::new(from + count, group, self.settings.index_interval_bytes)));
         self.stage = Stage::Write;
     }
 }

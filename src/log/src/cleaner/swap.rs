@@ -1,6 +1,6 @@
 //! A compacted segment takes the place of those that it was made from.
 //!
-//! One source: `<base>.log.cleaned` is renamed over it; a crash leaves the one or the other. Several: the new file is
+//! First the sources' index files go: no start shall take them for the new one's. One source: `<base>.log.cleaned` is renamed over it; a crash leaves the one or the other. Several: the new file is
 //! renamed to `<base>-<end>.log.swap`, and once that name is durable it counts: reads go to it, the sources are removed,
 //! then it gets the first one's name. A start that finds a `.swap` goes on there (`leftover.rs`).
 //!
@@ -31,7 +31,9 @@ pub(crate) struct Swap {
     new: Option<Segment>,
     step: SwapStep,
     busy: bool,
-    /// Files still to be removed, the last first.
+    /// Files of the indexes still to be removed, the last first.
+    indexes: Vec<PathBuf>,
+    /// Other files still to be removed, the last first.
     removing: Vec<PathBuf>,
     swap_path: PathBuf,
     /// The new one counts and stands under `swap_path`.
@@ -62,7 +64,9 @@ impl Partition {
     fn sources_of(&self, output: &Output) -> Option<usize> {
         let at = self.segments.binary_search_by_key(&output.base, |segment| segment.base).ok()?;
         let found = self.segments.get(at..at + output.sources.len())?;
-        let same = found.iter().zip(&output.sources).all(|(segment, base)| segment.base == *base && segment.sealed);
+        let is_as_it_was = |segment: &Segment| segment.sealed && segment.damages.is_empty();
+        let same =
+            found.iter().zip(&output.sources).all(|(segment, base)| segment.base == *base && is_as_it_was(segment));
         let last = found.last()?;
         let before_active = at + output.sources.len() < self.segments.len();
         (same && last.end.offset == output.end && before_active).then_some(at)
@@ -88,8 +92,10 @@ impl Log {
         let left = index.max_timestamp();
         let mut new = Segment::found(base, Place { offset: end, position: next.position });
         new.index = Some(index);
+        new.index_lost = true;
         new.age = Age::merged(ages.into_iter(), left, wall);
-        let step = if sources.len() == 1 { SwapStep::Name } else { SwapStep::Commit };
+        let mut indexes: Vec<_> = sources.iter().flat_map(|base| partition.index_paths(*base)).collect();
+        indexes.reverse();
         let mut removing: Vec<_> = (sources.iter().skip(1))
             .flat_map(|base| [partition.segment_path(*base), partition.snapshot_path(*base)])
             .collect();
@@ -100,8 +106,9 @@ impl Log {
             end,
             sources,
             new: Some(new),
-            step,
+            step: SwapStep::Unindex,
             busy: false,
+            indexes,
             removing,
             swap_path,
             at_swap_path: false,
@@ -114,6 +121,7 @@ impl Log {
 
     /// Takes the next step of an exchange.
     pub(crate) fn pump_swap(&mut self, log: LogRef, out: &mut Effects) {
+        let is_writing_index = self.is_writing_index(log);
         let Some(partition) = self.partition_mut(log) else { return };
         let (dir, cleaned) = (partition.dir.clone(), partition.swap.as_ref().map(|swap| swap.base));
         let Some(cleaned) = cleaned.map(|base| partition.cleaned_path(base)) else { return };
@@ -121,6 +129,15 @@ impl Log {
         let base = swap.base;
         let named = dir.join(format!("{:020}.log", base.get()));
         let op = match swap.step {
+            // Looked at again once it is written.
+            SwapStep::Unindex if is_writing_index => return,
+            SwapStep::Unindex => match swap.indexes.last().cloned() {
+                Some(path) => Op::Remove { path },
+                None => {
+                    swap.step = SwapStep::UnindexSync;
+                    Op::SyncDir { path: dir }
+                }
+            },
             SwapStep::Commit => Op::Rename { from: cleaned, to: swap.swap_path.clone() },
             SwapStep::Remove => match swap.removing.last().cloned() {
                 Some(path) => Op::Remove { path },
@@ -138,7 +155,9 @@ impl Log {
                 }
                 Op::Rename { from, to: named }
             }
-            SwapStep::CommitSync | SwapStep::RemoveSync | SwapStep::NameSync => Op::SyncDir { path: dir },
+            SwapStep::UnindexSync | SwapStep::CommitSync | SwapStep::RemoveSync | SwapStep::NameSync => {
+                Op::SyncDir { path: dir }
+            }
         };
         let swap = self.known(log).swap.as_mut().expect("it was seen a moment ago");
         swap.busy = true;
@@ -154,6 +173,12 @@ impl Log {
             return self.swap_failed(log, step, fault, out);
         }
         let next = match step {
+            SwapStep::Unindex => {
+                swap.indexes.pop();
+                Some(SwapStep::Unindex)
+            }
+            SwapStep::UnindexSync if swap.sources.len() == 1 => Some(SwapStep::Name),
+            SwapStep::UnindexSync => Some(SwapStep::Commit),
             SwapStep::Commit => Some(SwapStep::CommitSync),
             SwapStep::CommitSync => {
                 self.swap(log).at_swap_path = true;
@@ -178,9 +203,19 @@ impl Log {
         };
         match next {
             Some(next) => self.swap(log).step = next,
-            None => self.known(log).swap = None,
+            None => self.swap_over(log, out),
         }
         self.look(log, out);
+    }
+
+    /// The new segment stands under its name: its index may go to its files.
+    fn swap_over(&mut self, log: LogRef, out: &mut Effects) {
+        let partition = self.known(log);
+        let swap = partition.swap.take().expect("an exchange is under way");
+        if let Some(segment) = partition.segment_mut(swap.base) {
+            segment.index_lost = false;
+            self.write_index(log, swap.base, out);
+        }
     }
 
     /// The new segment counts from here on.
@@ -196,6 +231,8 @@ impl Log {
         if let Some(cold) = &mut partition.cold {
             cold.forget();
         }
+        self.keep_index(log, base);
+        self.scrub.forget(log, base, end);
         let chunks = gone.iter().flat_map(|segment| &segment.chunks);
         self.cache_bytes -= chunks.map(|chunk| chunk.chunk.capacity()).sum::<usize>();
         for file in self.files.doom_range(log, base, Some(end)) {
@@ -212,13 +249,11 @@ impl Log {
         let swap = partition.swap.as_mut().expect("an exchange is under way");
         let is_over = swap.new.is_none();
         match step {
+            SwapStep::Unindex => {
+                self.swap_given_up(log, cleaned, fault, out);
+            }
             SwapStep::Commit | SwapStep::Name if !is_over && (is_full(fault) || fault.errno == Fault::ENOENT) => {
-                // Nothing has happened: the log stays as it was.
-                partition.swap = None;
-                self.jobs.push(Job { log, work: Work::Discard }, Op::Remove { path: cleaned }, out);
-                self.events.push(Event::Ready { log });
-                self.clean_fault(log, fault);
-                self.look(log, out);
+                self.swap_given_up(log, cleaned, fault, out);
             }
             SwapStep::Remove | SwapStep::Name if is_over => {
                 if !std::mem::replace(&mut swap.complained, true) {
@@ -232,6 +267,15 @@ impl Log {
             // Nobody knows what stands under which name.
             _ => self.write_fault(log, fault, out),
         }
+    }
+
+    /// Nothing has happened: the log stays as it was.
+    fn swap_given_up(&mut self, log: LogRef, cleaned: PathBuf, fault: Fault, out: &mut Effects) {
+        self.known(log).swap = None;
+        self.jobs.push(Job { log, work: Work::Discard }, Op::Remove { path: cleaned }, out);
+        self.events.push(Event::Ready { log });
+        self.clean_fault(log, fault);
+        self.look(log, out);
     }
 
     fn swap(&mut self, log: LogRef) -> &mut Swap {
