@@ -35,8 +35,9 @@
 //!
 //! An acknowledged record stands where it was told, once, in its producer's order, unaltered, with its time, for ever,
 //! and nobody sees one that was not sent. What has rotted is refused (CORRUPT_MESSAGE, or KAFKA_STORAGE_ERROR) or shows
-//! by its checksum; the records around it stay, and the log's end with them. The start moves only forward, only past
-//! what somebody asked to delete. A lookup by time passes over no record. A topic has the partitions and settings that
+//! by its checksum; the records around it stay, and the log's end with them. The start moves only forward while
+//! a broker lives, only past what somebody asked to delete or what has expired. Of a compacted topic each key's last
+//! record stays, and nothing comes back that a tombstone deleted. A lookup by time passes over no record. A topic has the partitions and settings that
 //! it was given. Answers come in order and in time.
 //!
 //! # What the world holds the broker to

@@ -36,6 +36,10 @@ impl Verifier {
 impl Actor for Verifier {
     fn act(&mut self, stage: &mut Stage<'_>) {
         while let Some(heard) = self.session.hear(stage) {
+            if matches!(heard, Heard::Broken) {
+                // The broker may be another, and the partition begin elsewhere.
+                self.begun = false;
+            }
             if let Heard::Answer(answer) = heard {
                 if answer.key == ApiKey::ListOffsets {
                     self.take_start(stage, &answer);

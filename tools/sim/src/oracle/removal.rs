@@ -32,8 +32,9 @@ impl Oracle {
 
     /// Whether an offset may lie before the start.
     pub(crate) fn may_be_gone(&self, topic: TopicIndex, partition: u32, offset: u64) -> bool {
-        let known = &self.topics[topic].partitions[partition as usize];
-        offset < known.deletable || (self.topics[topic].rules.expires() && offset < known.told.len() as u64)
+        // What expires may be gone before anybody is told of it.
+        let known = &self.topics[topic];
+        known.rules.expires() || offset < known.partitions[partition as usize].deletable
     }
 
     /// The broker told a partition's start; `least` is what was known of it when it was asked.
