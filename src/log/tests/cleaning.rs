@@ -163,6 +163,30 @@ fn the_last_record_of_each_key_stays_in_every_codec_and_every_offset_can_be_read
 }
 
 #[test]
+fn a_compacted_segment_has_its_own_index_and_those_before_it_take_theirs_along() {
+    let mut world = World::plain();
+    let log = world.open_with(0, COMPACT);
+    let model = fill(&mut world, log, Codec::None, 120);
+    world.pass(15_000);
+    assert!(runs(&world) >= 1);
+    world.close();
+    world.restart();
+    let log = world.open_with(0, COMPACT);
+    let paths = world.disk.paths();
+    let with = |suffix: &str| -> Vec<String> {
+        paths.iter().filter_map(|path| path.strip_suffix(suffix)).map(String::from).collect()
+    };
+    let closed = with(".log").len() - 1;
+    assert!(closed > 1);
+    for suffix in [".index", ".timeindex", ".indexcheck"] {
+        assert_eq!(with(suffix), with(".log")[..closed], "{suffix}");
+    }
+    let rebuilds = world.metrics.log_index_rebuilds_total.get();
+    model.check(&read(&mut world, log), "from the files");
+    assert_eq!(world.metrics.log_index_rebuilds_total.get(), rebuilds);
+}
+
+#[test]
 fn nothing_is_lost_by_a_crash_after_any_operation_of_a_compaction() {
     let check = |stop: usize, power: bool| {
         let mut world = World::new(stop as u64 * 2 + u64::from(power), LogConfig::default());
