@@ -119,6 +119,11 @@ impl Log {
         if segment.sealed && !segment.index_lost {
             return self.load_index(log, base, out);
         }
+        if self.cold_task(log).is_some() {
+            // Perhaps a read for another segment's index, whose scan must not be lost.
+            return Ok(());
+        }
+        let partition = self.known(log);
         let cold = partition.cold.get_or_insert_default();
         if cold.scan.as_ref().is_none_or(|scan| scan.base != base) {
             let scan = Scan::new(base, end.position, Check::Headers, None, true);
@@ -228,8 +233,10 @@ impl Log {
             Task::End { base, start: first, from, bound, .. } => {
                 self.end_read(log, base, (first, from), bound, (start, &buf), out)
             }
-            Task::Window { base, .. } => {
-                let window = Window { base, start, buf: buf.freeze() };
+            Task::Window { base, to, .. } => {
+                // The rest of the last block may have been written meanwhile.
+                let len = buf.filled().min(usize::try_from(to - start).unwrap_or(usize::MAX));
+                let window = Window { base, start, buf: buf.freeze().slice(0..len) };
                 self.known(log).cold.get_or_insert_default().window = Some(window);
                 false
             }
@@ -304,7 +311,7 @@ impl Log {
         let partition = self.known(log);
         let at = partition.segments.binary_search_by_key(&base, |segment| segment.base);
         let cold = partition.cold.as_mut().expect("a cold read is in flight");
-        let (Ok(at), Some(scan)) = (at, cold.scan.as_mut()) else { return false };
+        let (Ok(at), Some(scan)) = (at, cold.scan.as_mut().filter(|scan| scan.base == base)) else { return false };
         match scan.feed(start, buf.as_slice(), |_| {}) {
             Scanned::More { .. } if buf.filled() == buf.capacity() => {
                 let begun = self.build_index(log, at, out);

@@ -149,7 +149,8 @@ impl Partition {
     /// Walks over the batches between two places of an index.
     fn look_in_interval(&mut self, at: usize, from: Place, to: u64, wanted: Wanted) -> Looked {
         let segment = &self.segments[at];
-        let (base, end) = (segment.base, segment.end.position);
+        // What is not durable yet may be zeros in the file.
+        let (base, end) = (segment.base, segment.durable.position);
         let mut place = self.cold.as_ref().map_or(from, |cold| cold.searched(base, wanted.time, from));
         while place.position < to {
             let segment = &self.segments[at];
