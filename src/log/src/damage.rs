@@ -58,6 +58,11 @@ impl Damages {
         self.0.iter().find(|damage| damage.covers(offset)).copied()
     }
 
+    /// The first range that begins at or after `offset`.
+    pub(crate) fn from_offset(&self, offset: Offset) -> Option<Damage> {
+        self.0.iter().find(|damage| offset <= damage.from.offset).copied()
+    }
+
     /// The range that holds the byte at `position`.
     pub(crate) fn at_position(&self, position: u64) -> Option<Damage> {
         let holds = |damage: &&Damage| damage.from.position <= position && position < damage.to.position;

@@ -21,7 +21,13 @@ impl Log {
         }
         let mut from = from;
         while from.offset < limit {
-            let at = self.known(log).find(from.offset).expect("the start is the first segment's base");
+            let partition = self.known(log);
+            let at = partition.find(from.offset).expect("the start is the first segment's base");
+            let segment = &partition.segments[at];
+            if segment.is_hollow() && segment.end.offset < limit {
+                from.offset = segment.end.offset;
+                continue;
+            }
             if let Some(read) = self.read_segment(log, at, limit, &from, out)? {
                 return Ok(read);
             }
@@ -79,6 +85,10 @@ impl Log {
             }
             (Err(_), Ok(_)) => unreachable!("the end was looked for behind a start"),
         };
+        if segment.damages.from_offset(from.offset).is_some_and(|damage| damage.from.position <= start.position) {
+            // In the gap before a bad batch: what comes next is not there.
+            return Err(ReadError::Corrupt);
+        }
         if start.position == segment.end.position && at + 1 < partition.segments.len() {
             return Ok(None);
         }

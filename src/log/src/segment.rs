@@ -115,6 +115,12 @@ impl Segment {
         }
     }
 
+    /// Compaction left nothing of it but the header of its last batch. A reader who got that alone would be no wiser,
+    /// and some give up after a few such answers.
+    pub(crate) fn is_hollow(&self) -> bool {
+        self.sealed && self.end.position == HEADER_BYTES as u64
+    }
+
     /// The largest timestamp of its batches, if that is known without reading it.
     pub(crate) fn known_max_timestamp(&self) -> Option<Timestamp> {
         self.index.as_ref().map(Index::max_timestamp).or(self.max_timestamp)

@@ -187,6 +187,28 @@ fn a_compacted_segment_has_its_own_index_and_those_before_it_take_theirs_along()
 }
 
 #[test]
+fn segments_of_which_nothing_stays_are_passed_over() {
+    let mut world = World::plain();
+    let log = world.open_with(0, COMPACT);
+    let mut model = Model::default();
+    for at in 0..20 {
+        model.append(&mut world, log, Codec::None, None, &[("k".into(), value(at, 10_000))]);
+        world.settle();
+    }
+    world.pass(15_000);
+    let end = world.log.end(log).expect("open");
+    let from = ReadFrom { offset: Offset::ZERO, up_to: end, max_bytes: 1, min_one_batch: true };
+    let (bytes, next) = world.read_once(log, from).expect("readable");
+    assert_eq!(records(&bytes).len(), 1, "the first answer has a record");
+    assert!(next.get() >= 19);
+    // But a reader who may not see beyond them is not left behind.
+    let up_to = Offset::new(5);
+    let (bytes, next) = world.read_once(log, ReadFrom { up_to, ..from }).expect("readable");
+    assert!(!bytes.is_empty());
+    assert_eq!(next, up_to);
+}
+
+#[test]
 fn nothing_is_lost_by_a_crash_after_any_operation_of_a_compaction() {
     let check = |stop: usize, power: bool| {
         let mut world = World::new(stop as u64 * 2 + u64::from(power), LogConfig::default());

@@ -408,6 +408,45 @@ fn segments_with_gaps_are_read_across() {
 }
 
 #[test]
+fn a_bad_batch_behind_a_gap_is_refused_from_the_gap_on() {
+    let (mut world, _, _) = old(12);
+    let path = format!("{FIRST}.log");
+    let bytes = world.disk.file(&path).expect("there");
+    // In the middle of a segment too.
+    for (gone, bad) in [([0, 1], 2), ([1, 3], 4)] {
+        let mut kept = Vec::new();
+        let mut from = Offset::ZERO;
+        let mut hit = None;
+        for (number, batch) in record::Batches::new(&bytes).enumerate() {
+            let batch = batch.expect("whole");
+            if gone.contains(&number) {
+                continue;
+            }
+            if number == bad {
+                hit = Some((kept.len() + 70, from, batch.header().next_offset()));
+            }
+            from = batch.header().next_offset();
+            kept.extend_from_slice(batch.bytes());
+        }
+        let (at, from, next) = hit.expect("there are more");
+        kept[at] ^= 1;
+        world.kill();
+        world.disk.set_file(&path, &kept);
+        for suffix in ["index", "timeindex", "indexcheck"] {
+            world.disk.remove_file(&format!("{FIRST}.{suffix}"));
+        }
+        let log = world.open_with(0, SMALL);
+        world.scrub();
+        assert!(world.metrics.log_bad_batches_total.get() > 0);
+        for offset in from.get()..next.get() {
+            assert_eq!(read(&mut world, log, Offset::new(offset), 1), Err(ReadError::Corrupt), "offset {offset}");
+        }
+        let (bytes, _) = read(&mut world, log, next, 1).expect("readable");
+        assert_eq!(Header::peek(&bytes).expect("a batch").base_offset, next);
+    }
+}
+
+#[test]
 fn lookups_at_once_do_not_starve_each_other() {
     let (mut world, log, _) = old(10);
     let end = world.log.end(log).expect("open");

@@ -186,13 +186,15 @@ impl Disk {
                     }
                 }
                 let inode = &mut self.inodes[which];
-                if !sync && bytes.iter().any(|byte| *byte != 0) {
-                    let named = self.names.iter().find(|(_, inode)| **inode == which);
-                    let may_be_lost = |end: &std::ffi::OsStr| {
-                        ["cleaned", "index", "timeindex", "indexcheck"].iter().any(|suffix| end == *suffix)
-                    };
-                    let is_allowed = named.is_none_or(|(name, _)| name.extension().is_some_and(may_be_lost));
-                    assert!(is_allowed, "only indexes and what nobody reads yet are written without a sync");
+                let named = self.names.iter().find(|(_, inode)| **inode == which);
+                let suffix = named.and_then(|(name, _)| name.extension()?.to_str());
+                let may_be_lost =
+                    suffix.is_some_and(|suffix| ["cleaned", "index", "timeindex", "indexcheck"].contains(&suffix));
+                if !sync && (may_be_lost || bytes.iter().any(|byte| *byte != 0)) {
+                    assert!(
+                        may_be_lost || named.is_none(),
+                        "only indexes and what nobody reads yet are written without a sync"
+                    );
                     put(&mut inode.now, offset as usize, &bytes);
                     self.unsynced.push((which, offset as usize, bytes));
                     return Ok(Done::Finished);
