@@ -59,7 +59,7 @@ impl Damages {
     }
 
     /// The first range that begins at or after `offset`.
-    pub(crate) fn from_offset(&self, offset: Offset) -> Option<Damage> {
+    pub(crate) fn next_at(&self, offset: Offset) -> Option<Damage> {
         self.0.iter().find(|damage| offset <= damage.from.offset).copied()
     }
 

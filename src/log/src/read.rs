@@ -85,7 +85,7 @@ impl Log {
             }
             (Err(_), Ok(_)) => unreachable!("the end was looked for behind a start"),
         };
-        if segment.damages.from_offset(from.offset).is_some_and(|damage| damage.from.position <= start.position) {
+        if segment.damages.next_at(from.offset).is_some_and(|damage| damage.from.position <= start.position) {
             // In the gap before a bad batch: what comes next is not there.
             return Err(ReadError::Corrupt);
         }
