@@ -315,14 +315,18 @@ pub(super) fn read_batches(stage: &mut Stage<'_>, topic: TopicIndex, partition: 
     let mut next = from;
     // Compaction leaves gaps.
     let gaps = stage.oracle.topics[topic].rules.compacts;
+    let mut position = 0;
     for batch in Batches::new(bytes) {
+        // A first offset does not rot.
+        let first = bytes[position..].first_chunk().map_or(next, |first| u64::from_be_bytes(*first));
+        let stands = if gaps { first.max(next) } else { next };
         let records = batch.and_then(|batch| Ok((*batch.header(), Records::read(batch, 1 << 24)?)));
         // The first batch may begin before what was asked for; none may leave a gap.
         let fits = |header: &Header| {
             let first = header.base_offset.get();
             first == next || (first < from && next == from) || (gaps && first > next)
         };
-        let (header, records) = match (records, stage.oracle.past_rot(topic, partition, next)) {
+        let (header, records) = match (records, stage.oracle.past_rot(topic, partition, stands)) {
             (Ok((header, records)), None) => (header, records),
             (Ok((header, records)), Some(_)) if fits(&header) => (header, records),
             // Bad bytes that the checksum tells are as good as a refusal.
@@ -341,6 +345,7 @@ pub(super) fn read_batches(stage: &mut Stage<'_>, topic: TopicIndex, partition: 
         }
         assert!(gaps || next == header.next_offset().get().max(from), "{topic}-{partition}: a gap before {next}");
         next = next.max(header.next_offset().get());
+        position += header.size_bytes;
     }
     if next == from && !bytes.is_empty() {
         // A wrong length makes a batch that is not whole.
