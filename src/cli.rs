@@ -29,7 +29,7 @@ pub enum Command {
 /// The subcommands of `log`.
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
-    /// Show one file: a segment's batches, an index's entries. Ends with 1 if it is damaged.
+    /// Show one file: a segment's batches, an index's entries, a journal's frames. Ends with 1 if it is damaged.
     Dump(LogDumpOptions),
     /// Check every partition of a data directory: checksums, offsets, indexes. Ends with 1 if anything is damaged.
     Verify(LogVerifyOptions),

@@ -26,7 +26,6 @@ pub fn run(options: &DevOptions) -> Result<(), String> {
     let _logging = logging::install();
     warn(&config);
     let cache_bytes = config.read_cache_bytes.unwrap_or(CACHE_BYTES);
-    let log_dir = config.log_dir.clone();
     let plan = Plan {
         config,
         shard_count: usize::from(options.shards),
@@ -37,7 +36,7 @@ pub fn run(options: &DevOptions) -> Result<(), String> {
     let served = serve(plan, |serving| {
         let line = serde_json::json!({
             "bootstrap": serving.addresses.first().map(ToString::to_string),
-            "data": log_dir,
+            "data": data,
             "pid": std::process::id(),
             "admin": serving.admin.map(|address| address.to_string()),
         });

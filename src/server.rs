@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::IoBackend;
-use crate::data_dir::DataDir;
+use crate::data_dir::DataDirs;
 
 /// How to run it.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub fn run(plan: Plan, announce: impl FnOnce(&Serving)) -> Result<(), String> {
     let nofile = ring::raise_nofile_limit();
     let (addresses, listeners) = bind(&plan)?;
     let admin = bind_admin(&plan.config)?;
-    let data_dir = DataDir::open(&plan.config.log_dir)?;
+    let data_dirs = DataDirs::open(&plan.config.log_dirs)?;
     let probe = Probe::run();
     let backend = backend(plan.io, &probe)?;
     let wakers = Wakers::new(plan.shard_count).map_err(|error| format!("no wakers: {error}"))?;
@@ -79,7 +79,7 @@ pub fn run(plan: Plan, announce: impl FnOnce(&Serving)) -> Result<(), String> {
     let shards = spawn(Shared {
         plan: &plan,
         listeners,
-        leftovers: data_dir.leftovers.clone(),
+        data_dirs: &data_dirs,
         nofile,
         backend,
         probe: &probe,
@@ -154,7 +154,7 @@ fn wait(
 struct Shared<'a> {
     plan: &'a Plan,
     listeners: Vec<Vec<Listener>>,
-    leftovers: Vec<PathBuf>,
+    data_dirs: &'a DataDirs,
     nofile: u64,
     backend: Backend,
     probe: &'a Probe,
@@ -174,11 +174,11 @@ fn spawn(shared: Shared<'_>) -> Result<Shards, String> {
     let config = Arc::new(plan.config.clone());
     let metrics: Vec<Arc<ShardMetrics>> = (0..count).map(|_| Arc::default()).collect();
     let cores = if plan.pinned { ring::allowed_cores() } else { Vec::new() };
-    let mut leftovers = shared.leftovers;
+    let mut leftovers = shared.data_dirs.leftovers.clone();
     let mut threads = Vec::with_capacity(count);
     for (index, link) in broker::links(count, MAILBOX_CAPACITY).into_iter().enumerate() {
         let listeners = shared.listeners.iter().map(|of_address| of_address[index]).collect();
-        let parts = parts(plan, &config, link, listeners, shared.nofile, &metrics, shared.stop, &mut leftovers);
+        let parts = parts(&shared, &config, link, listeners, &metrics, &mut leftovers);
         let setup = Setup::new(ShardId(index as u16), shared.wakers.clone(), Pool::new(RECEIVE_BYTES));
         let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
         let (backend, probe, notices) = (shared.backend, shared.probe.clone(), shared.notices.clone());
@@ -192,17 +192,15 @@ fn spawn(shared: Shared<'_>) -> Result<Shards, String> {
     Ok(Shards { threads, metrics })
 }
 
-#[allow(clippy::too_many_arguments)]
 fn parts(
-    plan: &Plan,
+    shared: &Shared<'_>,
     config: &Arc<BrokerConfig>,
     link: Link,
     listeners: Vec<Listener>,
-    nofile: u64,
     metrics: &[Arc<ShardMetrics>],
-    stop: &Arc<AtomicBool>,
     leftovers: &mut Vec<PathBuf>,
 ) -> Parts {
+    let plan = shared.plan;
     let cache_bytes = plan.cache_bytes / plan.shard_count;
     let asked = plan.config.queued_max_request_bytes.and_then(|bytes| usize::try_from(bytes).ok());
     // At least one request of the largest size must fit.
@@ -216,13 +214,16 @@ fn parts(
         chunks: Pool::of_slabs(cache_bytes + TAIL_BYTES),
         log: log::LogConfig {
             cache_bytes,
-            files_max: (nofile / 2) as usize / plan.shard_count,
+            roots: plan.config.log_dirs.clone(),
+            lost: shared.data_dirs.lost.clone(),
+            runs: shared.data_dirs.runs.clone(),
+            files_max: (shared.nofile / 2) as usize / plan.shard_count,
             producer_expiration_ms: plan.config.producer_id_expiration_ms,
             retention_check_ms: plan.config.log_retention_check_interval_ms,
             free_bytes_min: plan.config.retention_min_free_bytes,
             ..log::LogConfig::default()
         },
-        stop: stop.clone(),
+        stop: shared.stop.clone(),
         leftovers: std::mem::take(leftovers),
     }
 }

@@ -1,7 +1,7 @@
 //! `corelog start`.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
 use broker::config::{BrokerConfig, Sources, settings_page};
 
@@ -23,7 +23,7 @@ pub fn run(options: &StartOptions) -> Result<(), String> {
         return Err("--shards must be at least 1".to_owned());
     }
     let cache_bytes = config.read_cache_bytes.unwrap_or_else(|| ring::memory_allowed_bytes() / 4);
-    let log_dir = config.log_dir.clone();
+    let log_dirs = config.log_dirs.clone();
     let plan = Plan {
         config,
         shard_count,
@@ -31,7 +31,7 @@ pub fn run(options: &StartOptions) -> Result<(), String> {
         cache_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
         io: options.settings.io,
     };
-    serve(plan, |serving| banner(serving, &log_dir, shard_count))
+    serve(plan, |serving| banner(serving, &log_dirs, shard_count))
 }
 
 /// The settings from all sources; `given` come before `--set`.
@@ -58,13 +58,14 @@ pub fn warn(config: &BrokerConfig) {
     }
 }
 
-fn banner(serving: &Serving, log_dir: &Path, shard_count: usize) {
+fn banner(serving: &Serving, log_dirs: &[PathBuf], shard_count: usize) {
+    let data: Vec<String> = log_dirs.iter().map(|dir| dir.display().to_string()).collect();
     let addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();
     let admin = serving.admin.map_or("none".to_owned(), |address| format!("http://{address}/metrics"));
     let lines = [
         format!("corelog {} is serving", env!("CARGO_PKG_VERSION")),
         format!("  address     {}", addresses.join(", ")),
-        format!("  data        {}", log_dir.display()),
+        format!("  data        {}", data.join(", ")),
         format!("  shards      {shard_count}"),
         format!("  I/O         {} ({})", serving.backend, serving.probe),
         "  durability  disk (acknowledged when on stable storage)".to_owned(),

@@ -1,7 +1,6 @@
 //! Appends to a log whose disk answers at once: what the state machine and its one copy cost.
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -25,8 +24,7 @@ impl Shard {
 
     fn open(&mut self, partition: u32) -> LogRef {
         let at = TopicPartition { topic: Uuid([1; 16]), partition };
-        let dir = PathBuf::from(format!("/data/bench-{partition}"));
-        let log = self.log.open(at, dir, PartitionSettings::default(), &mut self.out);
+        let log = self.log.open(at, format!("bench-{partition}"), PartitionSettings::default(), &mut self.out);
         self.settle();
         log
     }

@@ -76,6 +76,8 @@ pub(crate) enum Letter {
     Drained,
     /// From shard 0: all are drained, close the logs and stop.
     CloseLogs,
+    /// A shard has taken over what runs with another number of shards left for it.
+    Adopted,
 }
 
 /// What shard 0 is asked to do.

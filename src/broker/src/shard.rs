@@ -80,6 +80,7 @@ pub struct Shard {
     stop: Arc<AtomicBool>,
     stop_deadline: Option<Instant>,
     drained: BTreeSet<ShardId>,
+    adopted: BTreeSet<ShardId>,
     leftovers: Vec<std::path::PathBuf>,
     fatal: Option<String>,
 }
@@ -106,11 +107,15 @@ impl Shard {
         let post = Post::new(parts.link);
         let shard = post.own();
         let metrics = parts.metrics[shard.index()].clone();
+        let mut log = parts.log;
+        log.lane = u32::from(shard.0);
+        log.lanes = u32::try_from(post.shard_count()).expect("a shard's number has 16 bits");
+        log.is_mine = crate::topics::is_home;
         let slots = parts.config.max_incremental_fetch_session_cache_slots as usize / post.shard_count();
         Shard {
             connections: Connections::new(FetchSessions::new(shard, slots)),
             listening: Listening::new(parts.listeners, parts.metrics),
-            home: Home::new(Log::new(parts.log, parts.chunks, metrics.clone())),
+            home: Home::new(Log::new(log, parts.chunks, metrics.clone())),
             topics: Topics::new(post.shard_count()),
             config: parts.config,
             metrics,
@@ -125,6 +130,7 @@ impl Shard {
             stop: parts.stop,
             stop_deadline: None,
             drained: BTreeSet::new(),
+            adopted: BTreeSet::new(),
             leftovers: parts.leftovers,
             fatal: None,
         }
@@ -303,6 +309,7 @@ impl Shard {
             Letter::Serve => {
                 if self.phase == Phase::Starting {
                     self.phase = Phase::Serving;
+                    self.home.opened_all();
                 }
                 return;
             }
@@ -310,9 +317,16 @@ impl Shard {
                 self.drained.insert(from);
                 return self.close_if_drained();
             }
+            Letter::Adopted => {
+                self.adopted.insert(from);
+                if self.adopted.len() == self.post.shard_count() {
+                    self.context(now, wall, |home, _, context| home.discard_foreign(context.out));
+                }
+                return;
+            }
             Letter::CloseLogs => {
                 self.phase = Phase::Closing;
-                return self.context(now, wall, |home, _, context| home.close_logs(context.out));
+                return self.home.close_logs();
             }
             _ => {}
         }
@@ -333,7 +347,7 @@ impl Shard {
             Letter::Adopt { socket, peer, local } => connections.adopt(socket, peer, local, context),
             Letter::CloseSession { id } => connections.close_session(id),
             Letter::Control { .. } | Letter::Image { .. } | Letter::ImageTaken { .. } => unreachable!("handled above"),
-            Letter::Serve | Letter::Drained | Letter::CloseLogs => unreachable!("handled above"),
+            Letter::Serve | Letter::Drained | Letter::CloseLogs | Letter::Adopted => unreachable!("handled above"),
         });
     }
 
@@ -442,7 +456,7 @@ fn note(fatal: &mut Option<String>, verdict: Verdict) {
 }
 
 /// The shard where metadata is changed.
-const CONTROL: ShardId = ShardId(0);
+pub(crate) const CONTROL: ShardId = ShardId(0);
 
 /// A turn's own work that clients begin to notice.
 const SLOW_TURN: Duration = Duration::from_millis(20);

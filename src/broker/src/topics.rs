@@ -10,6 +10,7 @@ use model::{TopicId, TopicPartition};
 use wire::TopicRef;
 
 use crate::config::{BrokerConfig, TopicConfig};
+use crate::control::METADATA_TOPIC_ID;
 
 /// The topics of one image.
 #[derive(Debug)]
@@ -81,6 +82,14 @@ impl Known {
         let partition = u32::try_from(index).ok().filter(|index| *index < self.topic.partition_count)?;
         Some(TopicPartition { topic: self.topic.id, partition })
     }
+}
+
+/// Whether a partition's log is on the shard `lane` of `lanes`. The metadata log is always on the first.
+pub(crate) fn is_home(at: TopicPartition, lane: u32, lanes: u32) -> bool {
+    if at.topic == METADATA_TOPIC_ID {
+        return lane == 0;
+    }
+    u32::from(home(at, lanes as usize).0) == lane
 }
 
 /// Consecutive partitions of a topic go to consecutive shards, beginning where the topic's id says.

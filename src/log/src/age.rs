@@ -20,16 +20,32 @@ pub(crate) struct Age {
     pub(crate) largest: Timestamp,
     /// The broker's clock at the first append in this run.
     began: Timestamp,
+    /// A start took in batches whose times no clock has borne out yet.
+    replayed: bool,
 }
 
 impl Default for Age {
     /// Nothing is known.
     fn default() -> Self {
-        Age { first: Timestamp::NONE, largest: Timestamp::NONE, began: Timestamp::NONE }
+        Age { first: Timestamp::NONE, largest: Timestamp::NONE, began: Timestamp::NONE, replayed: false }
     }
 }
 
 impl Age {
+    /// As an earlier run knew it.
+    pub(crate) fn known(first: Timestamp, largest: Timestamp) -> Age {
+        Age { first, largest, ..Age::default() }
+    }
+
+    /// Takes in a batch that a start found.
+    pub(crate) fn replay(&mut self, time: Timestamp) {
+        if self.first == Timestamp::NONE {
+            self.first = time;
+        }
+        self.largest = self.largest.max(time);
+        self.replayed = true;
+    }
+
     /// Takes in a batch.
     fn note(&mut self, time: Timestamp, wall: Timestamp) {
         let time = borne_out(time, wall);
@@ -47,7 +63,7 @@ impl Age {
         let mut age = ages.fold(Age::default(), |sum, age| Age {
             first: if sum.first == Timestamp::NONE { age.first } else { sum.first },
             largest: sum.largest.max(age.largest),
-            began: Timestamp::NONE,
+            ..Age::default()
         });
         if age.largest == Timestamp::NONE {
             age.largest = borne_out(left, wall);
@@ -72,6 +88,10 @@ impl Segment {
     /// Its age, if it is known or its index says it.
     pub(crate) fn learn_age(&mut self, wall: Timestamp) -> Option<Age> {
         if self.age.largest != Timestamp::NONE {
+            if std::mem::take(&mut self.age.replayed) {
+                self.age.first = self.age.first.min(wall);
+                self.age.largest = self.age.largest.min(wall);
+            }
             return Some(self.age);
         }
         if !self.damages.is_empty() {

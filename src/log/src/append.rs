@@ -1,13 +1,12 @@
-//! Appending: a batch is judged, copied once into the tail, given its offset, and waits there for the tick's write.
+//! Appending: a batch is judged, copied once into the tail, given its offset, and waits there for the tick's frame.
 
-use effect::Effects;
 use model::{Offset, Timestamp};
 use record::{HEADER_BYTES, Header, patch};
 
 use crate::index::Place;
 use crate::partition::{Partition, State};
 use crate::producers::Verdict;
-use crate::segment::{BLOCK, PendingBatch, Segment};
+use crate::segment::{PendingBatch, Segment};
 use crate::{Append, AppendError, Appended, Log, LogRef};
 
 impl Log {
@@ -42,13 +41,19 @@ impl Log {
         if pending_bytes + header.size_bytes as u64 > PENDING_BYTES_MAX && pending_bytes > 0 {
             return Err(AppendError::Busy);
         }
-        if partition.no_space && !fits(partition, header.size_bytes) {
+        let (root, goes_on) = (partition.root, partition.settings.goes_on_when_full);
+        let (must_roll, is_old) = (must_roll(partition, header), partition.is_old(time, wall));
+        if self.roots[root].no_space && !goes_on {
             return Err(AppendError::NoSpace);
         }
-        if must_roll(partition, header) || partition.is_old(time, wall) {
+        if must_roll || is_old {
             self.roll_segment(log);
         }
-        if self.make_room(log, header.size_bytes) { Ok(()) } else { Err(AppendError::Busy) }
+        if self.make_room(log, header.size_bytes) {
+            return Ok(());
+        }
+        self.press_memory(root);
+        Err(AppendError::Busy)
     }
 
     /// Begins a new segment, so that the ones before it can be dropped. Nothing happens to an empty one.
@@ -68,9 +73,7 @@ impl Log {
             State::Open => Ok(partition),
             State::Removing => Err(AppendError::Gone),
             State::Failed => Err(AppendError::Offline),
-            State::Recovering(_) | State::Truncating { .. } | State::Closing | State::Closed => {
-                Err(AppendError::NotOpen)
-            }
+            State::Recovering(_) | State::Closing | State::Closed => Err(AppendError::NotOpen),
         }
     }
 
@@ -90,7 +93,9 @@ impl Log {
         let index = active.index.as_mut().expect("the active segment has its index");
         index.push(&header, place.position, interval_bytes);
         partition.knowledge.absorb(&header, Some(wall), producers_max);
+        partition.trimmed = false;
         self.scratch = scratch;
+        self.touch(log);
         self.mark_dirty(log);
         Appended {
             base_offset,
@@ -102,7 +107,6 @@ impl Log {
 
     fn roll_segment(&mut self, log: LogRef) {
         let partition = self.known(log);
-        let snapshot = partition.knowledge.encode();
         let base = partition.end();
         let active = partition.segments.last_mut().expect("an open log has a segment");
         assert!(active.end.position > 0);
@@ -110,18 +114,9 @@ impl Log {
         while active.chunks.back().is_some_and(|chunk| chunk.chunk.is_empty()) {
             returned += active.chunks.pop_back().map_or(0, |chunk| chunk.chunk.capacity());
         }
-        partition.segments.push(Segment::new(base, Some(snapshot)));
+        partition.segments.push(Segment::new(base));
+        partition.prepare = false;
         self.cache_bytes -= returned;
-    }
-
-    /// Truncates to `to` (or to the batch that contains it); ends in [`crate::Event::Truncated`]. Appends are refused
-    /// until then.
-    pub fn truncate(&mut self, log: LogRef, to: Offset, out: &mut Effects) {
-        let Some(partition) = self.partition_mut(log) else { return };
-        if matches!(partition.state, State::Open) {
-            partition.state = State::Truncating { to, files: None };
-            self.look(log, out);
-        }
     }
 }
 
@@ -157,13 +152,6 @@ fn must_roll(partition: &Partition, header: &Header) -> bool {
     let size = active.end.position + header.size_bytes as u64;
     let delta = active.end.offset.since(active.base) + u64::from(header.last_offset_delta);
     active.end.position > 0 && (size > u64::from(partition.settings.segment_bytes) || delta > u64::from(u32::MAX))
-}
-
-/// Whether the batch goes into space that the active segment has already.
-fn fits(partition: &Partition, bytes: usize) -> bool {
-    partition.segments.last().is_some_and(|active| {
-        active.named && (active.end.position + bytes as u64).next_multiple_of(BLOCK) <= active.allocated
-    })
 }
 
 /// More than this waiting for one log's disk is backpressure.

@@ -1,6 +1,6 @@
 //! The memory of all logs of a shard: chunks for the tails, and written ones that stay to serve readers.
-//! Owns the order in which chunks leave: the oldest first, whoever has it. Never drops a byte that is not durable, nor
-//! the block that the next write begins in.
+//! Owns the order in which chunks leave: the oldest first, whoever has it. Never drops a byte that its
+//! segment's file does not have.
 
 use effect::{BufMut, Chunk};
 
@@ -111,19 +111,19 @@ impl Log {
     }
 }
 
-/// Whether the first chunk is full, durable, and not where the next write begins.
+/// Whether the first chunk is full and its segment's file has it.
 fn evictable(segment: &Segment, is_closed: bool) -> bool {
     let Some(first) = segment.chunks.front() else { return false };
-    let durable = segment.durable == segment.end;
-    let whole = first.chunk.room() == 0 && first.end() <= segment.durable.position / BLOCK * BLOCK;
-    // A closed segment's bytes may all go once they are durable: nothing is written to it any more.
-    whole || (is_closed && durable)
+    let whole = first.chunk.room() == 0 && first.end() <= segment.destaged;
+    // A closed segment's bytes may all go once its file has them: nothing is written to it any more.
+    whole || (is_closed && segment.sealed)
 }
 
 /// Whether an idle tail holds more memory than its last block.
 fn shrinkable(segment: &Segment) -> bool {
     let Some(first) = segment.chunks.front() else { return false };
-    segment.chunks.len() == 1 && first.chunk.capacity() > CHUNK_BYTES_MIN && segment.durable == segment.end
+    let settled = segment.durable == segment.end && segment.destaged == segment.end.position / BLOCK * BLOCK;
+    segment.chunks.len() == 1 && first.chunk.capacity() > CHUNK_BYTES_MIN && settled
 }
 
 /// Exchanges the only chunk for one that holds the last, partial block; for none if there is no such block.

@@ -10,7 +10,7 @@ use record::{HEADER_BYTES, Header};
 
 use crate::damage::{Damage, Damages};
 use crate::files::{HandleId, Mode};
-use crate::index::Place;
+use crate::index::{Index, Place};
 use crate::index_io::Loading;
 use crate::job::Work;
 use crate::recovery::{Check, Scan, Scanned};
@@ -21,6 +21,8 @@ use crate::{Event, Log, LogRef, ReadError};
 pub(crate) struct Cold {
     /// What the read in flight is for.
     pub(crate) task: Option<Task>,
+    /// Up to here its segment's file had its bytes when it began.
+    pub(crate) in_file: u64,
     /// An index half built.
     scan: Option<Scan>,
     /// The files of an index that are being read.
@@ -115,16 +117,17 @@ impl Log {
         let partition = self.known(log);
         let interval_bytes = partition.settings.index_interval_bytes;
         let segment = &partition.segments[at];
-        let (base, end) = (segment.base, segment.end);
         if segment.sealed && !segment.index_lost {
+            let base = segment.base;
             return self.load_index(log, base, out);
         }
-        if self.cold_task(log).is_some() {
-            // Perhaps a read for another segment's index, whose scan must not be lost.
+        // Of the last segment only what lies before what is known.
+        let end = segment.index.as_ref().map_or(segment.end, Index::first);
+        let base = segment.base;
+        let cold = partition.cold.get_or_insert_default();
+        if cold.task.is_some() {
             return Ok(());
         }
-        let partition = self.known(log);
-        let cold = partition.cold.get_or_insert_default();
         if cold.scan.as_ref().is_none_or(|scan| scan.base != base) {
             let scan = Scan::new(base, end.position, Check::Headers, None, true);
             cold.scan = Some(Scan { interval_bytes, ..scan });
@@ -197,7 +200,12 @@ impl Log {
             return Err(ReadError::Busy);
         };
         buf.limit(bytes);
-        self.known(log).cold.get_or_insert_default().task = Some(task);
+        let partition = self.known(log);
+        // What is written while the read is under way may not be in it.
+        let in_file = partition.segment_mut(task.base()).filter(|segment| !segment.sealed).map(|open| open.destaged);
+        let cold = partition.cold.get_or_insert_default();
+        cold.task = Some(task);
+        cold.in_file = in_file.unwrap_or(u64::MAX);
         self.cold_bytes += bytes;
         self.submit(log, Work::ColdRead { handle, bytes }, Op::Read { file, offset: from, buf }, out);
         Ok(())
@@ -220,12 +228,18 @@ impl Log {
             self.events.push(Event::Ready { log });
             return self.look(log, out);
         }
+        let (start, _) = task.range();
         let buf = match done {
-            Ok(Done::Filled(buf)) => buf,
+            Ok(Done::Filled(buf)) => match self.with_memory(log, task.base(), start, buf) {
+                Some(buf) => buf,
+                None => {
+                    self.events.push(Event::Ready { log });
+                    return self.look(log, out);
+                }
+            },
             Ok(other) => panic!("a read was answered by {other:?}"),
             Err(fault) => return self.read_fault(log, fault, out),
         };
-        let (start, _) = task.range();
         let goes_on = match task {
             Task::Files { .. } => unreachable!("read elsewhere"),
             Task::Index { base, .. } => self.index_read(log, base, start, &buf, out),
@@ -312,7 +326,7 @@ impl Log {
         let at = partition.segments.binary_search_by_key(&base, |segment| segment.base);
         let cold = partition.cold.as_mut().expect("a cold read is in flight");
         let (Ok(at), Some(scan)) = (at, cold.scan.as_mut().filter(|scan| scan.base == base)) else { return false };
-        match scan.feed(start, buf.as_slice(), |_| {}) {
+        match scan.feed(start, buf.as_slice(), |_, _| {}) {
             Scanned::More { .. } if buf.filled() == buf.capacity() => {
                 let begun = self.build_index(log, at, out);
                 return begun.is_ok() && self.cold_task(log).is_some();
@@ -322,9 +336,18 @@ impl Log {
         let scan = cold.scan.take().expect("a scan is under way");
         let segment = &mut partition.segments[at];
         let (sealed, next) = (segment.sealed, scan.next);
+        // Of the last segment only what comes before what is known was looked for.
+        let end = segment.index.as_ref().map_or(segment.end, Index::first);
+        if scan.file_len != end.position {
+            // It was closed meanwhile, and what was known of its index is gone: looked for anew.
+            return false;
+        }
         // Behind the last batch of a compacted segment offsets may be missing.
-        let whole = next.position == segment.end.position && next.offset <= segment.end.offset;
-        segment.index = Some(scan.index);
+        let whole = next.position == end.position && next.offset <= end.offset;
+        match &mut segment.index {
+            Some(index) => index.prepend(scan.index),
+            None => segment.index = Some(scan.index),
+        }
         segment.index_lost = false;
         if !whole {
             self.damage_found(log, base, next);
@@ -332,7 +355,9 @@ impl Log {
             self.metrics.log_index_rebuilds_total.add(1);
             self.write_index(log, base, out);
         }
-        self.keep_index(log, base);
+        if sealed {
+            self.keep_index(log, base);
+        }
         false
     }
 

@@ -1,16 +1,31 @@
 //! The parsers of small files, for fuzzing alone: each says whether it takes these bytes. They must never panic.
 
-use crate::small::parse_metadata;
-use crate::snapshot::Knowledge;
+use std::sync::Arc;
 
-/// A producer snapshot, checksum included.
-pub fn takes_snapshot(file: &[u8]) -> bool {
-    Knowledge::decode(file).is_ok()
+use crate::checkpoint::record::records;
+use crate::journal::entry::entries;
+use crate::journal::frame::{Run, frames};
+use crate::knowledge::Knowledge;
+use crate::metadata_file::parse_metadata;
+
+/// A file of frames, checksums included.
+pub fn takes_frames(file: &[u8]) -> bool {
+    frames(file, &[Run { number: 1, salt: 1 }]).is_ok_and(|found| !found.is_empty())
 }
 
-/// What is behind a snapshot's checksum.
-pub fn takes_snapshot_payload(payload: &[u8]) -> bool {
-    Knowledge::decode_payload(payload).is_some()
+/// What is behind a journal frame's checksum.
+pub fn takes_entries(body: &[u8]) -> bool {
+    entries(&Arc::new(body.to_vec()), 0..body.len()).is_some()
+}
+
+/// What is behind a checkpoint frame's checksum.
+pub fn takes_records(body: &[u8]) -> bool {
+    records(&Arc::new(body.to_vec()), 0..body.len()).is_some()
+}
+
+/// What a checkpoint says of producers and epochs.
+pub fn takes_knowledge(payload: &[u8]) -> bool {
+    Knowledge::decode(payload).is_some()
 }
 
 /// `partition.metadata`.

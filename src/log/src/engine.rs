@@ -2,7 +2,7 @@
 //! Owns the tables and the lists of logs with something to do; what is done stands in the modules beside it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use effect::{BufMut, Chunk, Done, Effects, Fault, File, Instant, Op, OpKind, Pool, Slots, Token};
@@ -16,19 +16,9 @@ use crate::index_io::IndexWriter;
 use crate::job::{Job, Jobs, Work};
 use crate::partition::{Partition, State};
 use crate::retention::House;
+use crate::root::{Root, Stage};
 use crate::scrub::Scrub;
 use crate::{Event, Failure, Lease, LogConfig, LogRef, PartitionSettings};
-
-/// A log directory.
-#[derive(Debug)]
-pub(crate) struct Root {
-    pub(crate) path: PathBuf,
-    pub(crate) offline: bool,
-    /// Its filesystem cannot set space aside.
-    pub(crate) unreserved: bool,
-    /// It has less room than it should.
-    pub(crate) shortage_bytes: u64,
-}
 
 /// All partition logs of one shard.
 #[derive(Debug)]
@@ -51,6 +41,11 @@ pub struct Log {
     /// Logs to look at again at `retry_at`.
     pub(crate) retry: BTreeSet<LogRef>,
     pub(crate) retry_at: Option<Instant>,
+    pub(crate) retry_roots: BTreeSet<usize>,
+    /// There is something to do at the end of this turn, whatever happens.
+    awake: bool,
+    /// Every log that an earlier run left has been opened, or is not wanted any more.
+    pub(crate) all_opened: bool,
     pub(crate) now: Instant,
     /// Chunks in the order in which they leave the cache.
     pub(crate) cache: VecDeque<(LogRef, u64)>,
@@ -78,14 +73,18 @@ pub struct Log {
 
 impl Log {
     /// No logs yet. `pool` is the shard's memory for chunks and reads.
-    pub fn new(config: LogConfig, pool: Pool, metrics: Arc<ShardMetrics>) -> Log {
+    pub fn new(mut config: LogConfig, pool: Pool, metrics: Arc<ShardMetrics>) -> Log {
+        // What the journal has and no segment is in memory, after a start too.
+        config.journal_bytes_max = config.journal_bytes_max.min(pool.limit_bytes() as u64 / 2);
         let files = Files::new(config.files_max);
+        assert!(!config.roots.is_empty() && !config.runs.is_empty());
+        let roots = config.roots.iter().cloned().map(Root::new).collect();
         Log {
             config,
             pool,
             metrics,
             partitions: Slots::default(),
-            roots: Vec::new(),
+            roots,
             jobs: Jobs::default(),
             files,
             events: Vec::new(),
@@ -95,6 +94,9 @@ impl Log {
             starved: VecDeque::new(),
             retry: BTreeSet::new(),
             retry_at: None,
+            retry_roots: BTreeSet::new(),
+            awake: false,
+            all_opened: false,
             now: Instant::default(),
             cache: VecDeque::new(),
             cache_bytes: 0,
@@ -113,23 +115,34 @@ impl Log {
         }
     }
 
-    /// Opens the log in `dir` (`<log directory>/<topic>-<partition>`), recovering what is there; nothing is made on
-    /// disk before the first append. Ends in [`Event::Opened`] or [`Event::Failed`]. A directory whose earlier log is
-    /// being removed, by whatever shard, may be opened only after that one's [`Event::Removed`].
-    pub fn open(&mut self, at: TopicPartition, dir: PathBuf, settings: PartitionSettings, out: &mut Effects) -> LogRef {
+    /// Opens the log in the directory `name` (`<topic>-<partition>`) of the log directory that has it, or else of the
+    /// one with the fewest; nothing is made on disk before the first append. Ends in [`Event::Opened`] or
+    /// [`Event::Failed`]. A name whose earlier log is being removed, by whatever shard, may be opened only after that
+    /// one's [`Event::Removed`].
+    pub fn open(&mut self, at: TopicPartition, name: String, settings: PartitionSettings, out: &mut Effects) -> LogRef {
         assert!(self.closing.is_none());
-        let parent = dir.parent().map(PathBuf::from).unwrap_or_default();
-        let root = self.roots.iter().position(|root| root.path == parent).unwrap_or_else(|| {
-            self.roots.push(Root { path: parent, offline: false, unreserved: false, shortage_bytes: 0 });
-            self.roots.len() - 1
-        });
-        let (slot, generation) = self.partitions.insert(Partition::new(at, dir, root, settings.within(&self.config)));
+        self.start_reading(out);
+        let (slot, generation) = self.partitions.insert(Partition::new(at, name, settings.within(&self.config)));
         let log = LogRef { slot, generation };
         self.metrics.log_partitions.set(self.partitions.len() as u64);
         self.recover_queue.push_back(log);
         self.house.add(log);
         self.start_recoveries(out);
         log
+    }
+
+    /// Every log that earlier runs may have left is open (or failed), or will never be: what is found of others is
+    /// forgotten, and checkpoints begin.
+    pub fn opened_all(&mut self) {
+        self.all_opened = true;
+        self.roots.iter_mut().for_each(|root| root.found.clear());
+        self.wake();
+    }
+
+    /// The log directory that a log lies in; `None` before it is open.
+    pub fn directory(&self, log: LogRef) -> Option<&Path> {
+        let partition = self.partition(log).filter(|partition| !partition.dir.as_os_str().is_empty())?;
+        Some(&self.roots[partition.root].path)
     }
 
     /// Changes a log's settings from the next append on.
@@ -179,6 +192,13 @@ impl Log {
             for log in std::mem::take(&mut self.retry) {
                 self.mark_dirty(log);
             }
+            for root in std::mem::take(&mut self.retry_roots) {
+                self.root_retried(root, out);
+            }
+        }
+        self.awake = false;
+        for root in 0..self.roots.len() {
+            self.pump_checkpoint(root, out);
         }
         while self.files.has_room() {
             let Some(log) = self.starved.pop_front() else { break };
@@ -199,6 +219,12 @@ impl Log {
                 self.look(log, out);
             }
         }
+        for root in 0..self.roots.len() {
+            if self.roots[root].stage == Stage::Ready {
+                self.commit(root, out);
+            }
+        }
+        self.finish_closing(out);
         self.trim_cache();
         self.pump_index_writer(out);
         self.pump_scrub(out);
@@ -208,7 +234,7 @@ impl Log {
     /// When [`Log::tick`] has something to do even if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         let later = [self.retry_at, self.scrub.next_deadline(), self.house_deadline()].into_iter().flatten().min();
-        if self.dirty.is_empty() { later } else { Some(self.now) }
+        if self.dirty.is_empty() && !self.awake { later } else { Some(self.now) }
     }
 
     /// What has happened since the last call, in order.
@@ -232,7 +258,10 @@ impl Log {
         if let Err(fault) = &done {
             self.count_fault(fault);
         }
-        if !matches!(work, Work::Close | Work::Discard | Work::Space(_)) {
+        if let Work::Root(root, work) = work {
+            return self.root_done(root, work, done, out);
+        }
+        if !matches!(work, Work::Close | Work::Discard) {
             let partition = self.partition_mut(log).expect("a log stays while it has operations in flight");
             assert!(partition.ops > 0);
             partition.ops -= 1;
@@ -246,23 +275,22 @@ impl Log {
             }
             Work::OpenFile(handle) => self.file_opened(log, handle, done, out),
             Work::Recover(step) => self.recovered(log, step, done, out),
-            Work::Small(step) => self.small_done(log, step, done, out),
+            Work::Root(..) => unreachable!("done with above"),
+            Work::Metadata(step) => self.metadata_step(log, step, done, out),
             Work::Allocate { .. }
-            | Work::Zero { .. }
             | Work::NameSync { .. }
-            | Work::Write { .. }
-            | Work::SealCut { .. }
-            | Work::SealSync { .. } => self.wrote(log, work, done, out),
+            | Work::DirSync { .. }
+            | Work::FileSync { .. }
+            | Work::Destage { .. }
+            | Work::Direct { .. }
+            | Work::Cut { .. } => self.wrote(log, work, done, out),
             Work::ColdRead { handle, bytes } => self.cold_read(log, handle, bytes, done, out),
             Work::IndexWrite(step) => self.index_written(log, step, done, out),
             Work::IndexOpen => self.index_opened(log, done, out),
             Work::IndexRead(file) => self.index_file_read(log, file, done, out),
             Work::ScrubRead { handle } => self.scrub_read(log, handle, done, out),
-            Work::TruncateRemove | Work::TruncateSync => self.truncating(log, work, done, out),
-            Work::DropRemove => self.drop_removed(log, done, out),
-            Work::DropSync => self.drop_synced(log, done, out),
+            Work::DropRemove { is_index } => self.drop_removed(log, is_index, done, out),
             Work::RemoveRename | Work::RemoveSync => self.removing(log, work, done, out),
-            Work::Space(root) => self.space_asked(root, done),
             Work::Clean(step) => self.clean_done(log, step, done, out),
             Work::Swap(step) => self.swap_done(log, step, done, out),
         }
@@ -279,7 +307,8 @@ impl Log {
             ops += partition.ops as usize;
         }
         assert!(self.cache_bytes == chunk_bytes);
-        assert!(ops <= self.jobs.len());
+        let carried: usize = self.roots.iter().map(Root::carried).sum();
+        assert!(ops <= self.jobs.len() + carried);
         assert!(self.recovering <= RECOVERING_MAX);
         assert!(self.retry.is_empty() || self.retry_at.is_some());
     }
@@ -347,8 +376,7 @@ impl Log {
 
     pub(crate) fn unpin(&mut self, handle: HandleId, out: &mut Effects) {
         if let Some(file) = self.files.unpin(handle) {
-            let nobody = LogRef { slot: u32::MAX, generation: u32::MAX };
-            self.close_file(nobody, file, out);
+            self.close_file(LogRef::NOBODY, file, out);
         }
     }
 
@@ -397,6 +425,11 @@ impl Log {
         }
     }
 
+    /// Has the next tick come at once.
+    pub(crate) fn wake(&mut self) {
+        self.awake = true;
+    }
+
     pub(crate) fn retry_later(&mut self, log: LogRef) {
         self.retry.insert(log);
         self.retry_at.get_or_insert(self.now.plus_ms(RETRY_MS));
@@ -410,22 +443,16 @@ impl Log {
             State::Recovering(_) => self.recover(log, out),
             State::Open if offline => {}
             State::Open => {
-                self.drop_below_start(log, out);
-                self.pump(log, out);
+                self.await_commit(log);
                 self.pump_drop(log, out);
+                self.pump_destage(log, out);
                 self.pump_swap(log, out);
             }
-            State::Truncating { .. } if offline => self.give_up_truncating(log, out),
-            State::Truncating { .. } => {
-                self.pump(log, out);
-                self.pump_swap(log, out);
-                self.pump_truncate(log, out);
-            }
+            State::Closing if offline => {}
             State::Closing => {
-                if !offline {
-                    self.pump(log, out);
-                }
-                self.pump_close(log, out);
+                self.await_commit(log);
+                self.pump_destage(log, out);
+                self.pump_swap(log, out);
             }
             State::Removing => self.pump_remove(log, out),
             State::Closed | State::Failed => {}
@@ -446,29 +473,14 @@ impl Log {
             return self.out_of_space(log, fault, out);
         }
         let root = self.known(log).root;
-        if !self.roots[root].offline {
-            self.roots[root].offline = true;
-            let dir = self.roots[root].path.clone();
-            tracing::error!(dir = %dir.display(), %fault, "log directory offline");
-            self.events.push(Event::DirectoryOffline { dir });
-            if self.closing.is_some() {
-                // What they wait for will not come.
-                let logs: Vec<_> =
-                    self.partitions.iter().map(|(slot, generation, _)| LogRef { slot, generation }).collect();
-                logs.into_iter().for_each(|log| self.mark_dirty(log));
-            }
-        }
+        self.root_fault(root, fault, out);
         self.look_after_fault(log, out);
     }
 
     /// The disk is full: the step that found it so is taken again later, and until then appends are refused.
     pub(crate) fn out_of_space(&mut self, log: LogRef, fault: Fault, out: &mut Effects) {
-        let partition = self.known(log);
-        if !partition.no_space {
-            partition.no_space = true;
-            let dir = partition.dir.clone();
-            tracing::warn!(dir = %dir.display(), %fault, "no space: appends are refused");
-        }
+        let root = self.known(log).root;
+        self.root_full(root, fault);
         self.retry_later(log);
         self.look_after_fault(log, out);
     }
@@ -483,7 +495,7 @@ impl Log {
         let partition = self.known(log);
         let dir = partition.dir.clone();
         match partition.state {
-            State::Open | State::Recovering(_) | State::Truncating { .. } => {
+            State::Open | State::Recovering(_) => {
                 if matches!(partition.state, State::Recovering(_)) {
                     self.recovering -= 1;
                 }
@@ -506,7 +518,6 @@ impl Log {
         }
         match partition.state {
             State::Removing => self.pump_remove(log, out),
-            State::Closing => self.pump_close(log, out),
             State::Failed if closing => self.closed(log),
             _ => {}
         }
@@ -518,6 +529,11 @@ pub(crate) fn is_full(fault: Fault) -> bool {
     matches!(fault.errno, Fault::ENOSPC | Fault::EDQUOT)
 }
 
+/// Whether the kernel or the filesystem does not know how.
+pub(crate) fn is_unknown(fault: Fault) -> bool {
+    matches!(fault.errno, Fault::ENOSYS | Fault::EOPNOTSUPP)
+}
+
 /// Whether an opening failed for want of descriptors or memory, which passes: ENOMEM, ENFILE, EMFILE.
 pub(crate) fn is_shortage(fault: Fault) -> bool {
     matches!(fault.errno, 12 | 23 | 24)
@@ -526,4 +542,4 @@ pub(crate) fn is_shortage(fault: Fault) -> bool {
 /// Logs that are recovered at the same time.
 pub(crate) const RECOVERING_MAX: usize = 32;
 /// How soon something that found no memory or no space is tried again.
-const RETRY_MS: u64 = 100;
+pub(crate) const RETRY_MS: u64 = 100;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use effect::{Buf, Fault, File};
-use model::{LeaderEpoch, Offset, Timestamp};
+use model::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+
+pub use crate::journal::frame::Run;
 
 /// The room number of this crate's tokens.
 pub const ROOM: u8 = 2;
@@ -15,9 +17,30 @@ pub struct LogRef {
     pub(crate) generation: u32,
 }
 
+impl LogRef {
+    /// For operations that no log waits for.
+    pub(crate) const NOBODY: LogRef = LogRef { slot: u32::MAX, generation: u32::MAX };
+}
+
 /// Bounds of one shard's logs.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
+    /// The log directories; they exist.
+    pub roots: Vec<PathBuf>,
+    /// Those of them that are not there, though an earlier run had data in them: offline from the beginning.
+    pub lost: Vec<PathBuf>,
+    /// Which journal is this shard's, and how many there are: whoever runs with as many finds his logs in his own.
+    pub lane: u32,
+    /// How many.
+    pub lanes: u32,
+    /// Whether a log belongs to a lane of so many.
+    pub is_mine: fn(TopicPartition, u32, u32) -> bool,
+    /// Every life that the broker has had on these directories, this one last.
+    pub runs: Vec<Run>,
+    /// The most that the journal's files of a directory take up, and so what a start has to read at most.
+    pub journal_bytes_max: u64,
+    /// From this many bytes on, what waits in one log is written to its segment rather than to the journal.
+    pub direct_bytes_min: u64,
     /// Memory for chunks. What is not durable yet, and a block for each log that was written, stay whatever this says.
     pub cache_bytes: usize,
     /// Files that may be open at once, for writing and for reading; the few that a recovery opens for a moment aside.
@@ -50,6 +73,14 @@ pub struct LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         LogConfig {
+            roots: vec![PathBuf::from("/data")],
+            lost: Vec::new(),
+            lane: 0,
+            lanes: 1,
+            is_mine: |_, _, _| true,
+            runs: vec![Run { number: 1, salt: 1 }],
+            journal_bytes_max: 128 << 20,
+            direct_bytes_min: 64 << 10,
             cache_bytes: 64 << 20,
             files_max: 512,
             index_cache_bytes: 16 << 20,
@@ -72,6 +103,8 @@ impl Default for LogConfig {
 pub struct PartitionSettings {
     /// A segment is closed before it would pass this size (`segment.bytes`).
     pub segment_bytes: u32,
+    /// Its appends go on when the disk is full, as long as the journal has room: what the broker itself writes down.
+    pub goes_on_when_full: bool,
     /// About so much of a segment lies between two entries of its index (`index.interval.bytes`); more in the older
     /// parts of a long one, see `index.rs`.
     pub index_interval_bytes: u32,
@@ -99,6 +132,7 @@ impl PartitionSettings {
     /// Everything is kept.
     pub const DEFAULT: PartitionSettings = PartitionSettings {
         segment_bytes: 1 << 30,
+        goes_on_when_full: false,
         index_interval_bytes: 4096,
         segment_ms: 7 * 24 * 60 * 60 * 1000,
         delete: false,
@@ -273,8 +307,20 @@ pub enum Failure {
     Fault(Fault),
     /// `partition.metadata` is missing beside segments, or unreadable.
     Metadata,
-    /// A producer snapshot of a version that this build does not know.
-    SnapshotVersion(u16),
+    /// The journal does not go on where the log ends.
+    Journal {
+        /// Where it ends.
+        end: Offset,
+    },
+    /// Batches that were acknowledged are not in their segment.
+    Damaged {
+        /// The segment.
+        base: Offset,
+        /// Where in it the first damaged batch begins.
+        position: u64,
+    },
+    /// Its log directory is not there.
+    Missing,
     /// A segment does not begin where the one before it ends.
     Gap {
         /// Where the earlier segment ends.
@@ -327,25 +373,21 @@ pub enum Event {
         /// Which.
         log: LogRef,
     },
-    /// The records below `start` are deleted, and no restart brings them back.
+    /// A log begins later, durably.
     StartMoved {
         /// Which.
         log: LogRef,
-        /// The first offset that can be read.
+        /// Its first offset.
         start: Offset,
-    },
-    /// A truncation is done.
-    Truncated {
-        /// Which.
-        log: LogRef,
-        /// The new end, at most the offset asked for.
-        end: Offset,
     },
     /// The log is gone from its place; its reference is dead.
     Removed {
         /// Which.
         log: LogRef,
     },
+    /// What earlier runs with another number of lanes left has been taken over by this one: see
+    /// `Log::discard_foreign`.
+    Adopted,
     /// Every log has been closed cleanly.
     Closed,
 }

@@ -222,10 +222,6 @@ impl Files {
         self.handles.get(id.slot, id.generation).expect("a handle in use stays").doomed
     }
 
-    pub(crate) fn is_open(&self, key: Key) -> bool {
-        self.by_key.contains_key(&key)
-    }
-
     /// Whether a segment's file is just being opened, under the name that it had when that began.
     pub(crate) fn is_opening(&self, log: LogRef, base: Offset) -> bool {
         let opens = |mode| self.by_key.get(&Key { log, base, mode });

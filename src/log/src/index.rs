@@ -38,6 +38,8 @@ pub(crate) struct TimeEntry {
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     base: Offset,
+    /// What it knows of begins here: after a start, of the last segment only what is new, until somebody asks for more.
+    first: Place,
     entries: Vec<Entry>,
     /// For every interval but the last that raised the largest timestamp.
     times: Vec<TimeEntry>,
@@ -51,13 +53,45 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn new(base: Offset) -> Index {
-        Index { base, entries: Vec::new(), times: Vec::new(), max: None, coarse_bytes: 0, used: 0 }
+        Index::resumed(base, Place { offset: base, position: 0 })
+    }
+
+    /// An index of the segment at `base` from a batch's beginning on.
+    pub(crate) fn resumed(base: Offset, first: Place) -> Index {
+        Index { base, first, entries: Vec::new(), times: Vec::new(), max: None, coarse_bytes: 0, used: 0 }
+    }
+
+    pub(crate) fn first(&self) -> Place {
+        self.first
+    }
+
+    /// Whether it knows the whole segment.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.first.position == 0
+    }
+
+    /// Whether it knows where this offset is.
+    pub(crate) fn covers(&self, offset: Offset) -> bool {
+        self.is_whole() || self.first.offset <= offset
+    }
+
+    /// Takes in what comes before it.
+    pub(crate) fn prepend(&mut self, mut before: Index) {
+        before.end_interval();
+        let reached = before.max.map_or(Timestamp::NONE.0, |max| max.timestamp);
+        before.entries.append(&mut self.entries);
+        before.times.extend(self.times.drain(..).filter(|time| reached < time.timestamp));
+        if let Some(max) = self.max.filter(|max| reached < max.timestamp) {
+            before.max = Some(max);
+        }
+        before.coarse_bytes = before.coarse_bytes.max(self.coarse_bytes);
+        *self = Index { used: self.used, ..before };
     }
 
     /// From what was read from a disk and checked.
     pub(crate) fn from_parts(base: Offset, entries: Vec<Entry>, times: Vec<TimeEntry>) -> Index {
         let max = times.last().copied();
-        Index { base, entries, times, max, coarse_bytes: 0, used: 0 }
+        Index { max, entries, times, ..Index::new(base) }
     }
 
     /// Adds the next batch. The caller keeps a segment within what the entry's fields can say.

@@ -4,8 +4,10 @@
 use effect::{Effects, File, Instant, Op, Slots, Token};
 use model::Offset;
 
+use crate::checkpoint::CheckpointStep;
 use crate::files::HandleId;
 use crate::index::Place;
+use crate::journal::{DiscardStep, FileStep, ReadStep};
 use crate::{LogRef, ROOM};
 
 #[derive(Clone, Copy, Debug)]
@@ -23,35 +25,45 @@ pub(crate) enum Work {
     /// A file of the table is opened.
     OpenFile(HandleId),
     Recover(RecoverStep),
-    Small(SmallStep),
+    Metadata(MetadataStep),
+    /// Of a log directory, not of a log.
+    Root(usize, RootWork),
     /// A segment's space grows to this length.
     Allocate {
         base: Offset,
         handle: HandleId,
         len: u64,
     },
-    /// A segment's space is written with zeros up to here.
-    Zero {
-        base: Offset,
-        handle: HandleId,
-        to: u64,
-    },
-    /// A new segment's name becomes durable.
+    /// A new segment's name becomes durable, and then that of its directory.
     NameSync {
         base: Offset,
     },
-    Write {
+    DirSync {
+        base: Offset,
+    },
+    /// What was written without a sync becomes durable, before what is written directly may follow it.
+    FileSync {
+        base: Offset,
+        handle: HandleId,
+    },
+    /// Durable blocks are written to their segment.
+    Destage {
+        base: Offset,
+        handle: HandleId,
+        to: u64,
+        bytes: u64,
+        sync: bool,
+    },
+    /// Batches are written to their segment, and not to the journal.
+    Direct {
         base: Offset,
         handle: HandleId,
         to: Place,
         bytes: u64,
         issued: Instant,
     },
-    SealCut {
-        base: Offset,
-        handle: HandleId,
-    },
-    SealSync {
+    /// A full segment's file is cut to its length.
+    Cut {
         base: Offset,
         handle: HandleId,
     },
@@ -67,14 +79,11 @@ pub(crate) enum Work {
     ScrubRead {
         handle: HandleId,
     },
-    TruncateRemove,
-    TruncateSync,
-    DropRemove,
-    DropSync,
+    DropRemove {
+        is_index: bool,
+    },
     RemoveRename,
     RemoveSync,
-    /// The room of a log directory (by its number) is asked for.
-    Space(usize),
     Clean(CleanStep),
     Swap(SwapStep),
 }
@@ -114,23 +123,38 @@ pub(crate) enum RecoverStep {
     StraySync,
     /// What an exchange of segments left behind is put in order.
     Leftover,
-    SnapshotOpen,
-    SnapshotRead(File),
     Scan(HandleId),
     Cut(HandleId),
     CutSync(HandleId),
+    Verify(HandleId),
+    VerifySync(HandleId),
 }
 
-/// The making of a directory, and of a small file in it.
+/// The making of a directory, and of `partition.metadata` in it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum SmallStep {
+pub(crate) enum MetadataStep {
     CreateDir,
     Open,
     Write,
     SetLen,
+}
+
+/// What is done for a log directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RootWork {
+    /// Nobody waits.
     Close,
-    SyncDir,
-    SyncParent,
+    Remove,
+    Read(ReadStep),
+    /// A file of the journal is made.
+    File(u64, FileStep),
+    Frame,
+    /// Whether a full disk has room again.
+    Space,
+    /// How much room there is, for retention.
+    Room,
+    Checkpoint(CheckpointStep),
+    Discard(DiscardStep),
 }
 
 /// The writing of one of an index's files.

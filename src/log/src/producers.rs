@@ -131,6 +131,16 @@ impl Producers {
         known.seen = wall;
     }
 
+    /// What was remembered when the log ended at `end`.
+    pub(crate) fn before(&self, end: Offset) -> Producers {
+        let mut producers = Producers { by_id: self.by_id.clone(), ..Producers::default() };
+        producers.by_id.retain(|_, known| {
+            known.batches.retain(|batch| batch.last_offset < end);
+            !known.batches.is_empty()
+        });
+        producers
+    }
+
     /// Forgets who was silent for `expiration_ms`. Cheap when called often.
     pub(crate) fn sweep(&mut self, wall: Timestamp, expiration_ms: u64) {
         let interval = i64::try_from(expiration_ms / 16).unwrap_or(i64::MAX);

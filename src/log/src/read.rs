@@ -52,7 +52,7 @@ impl Log {
         if segment.damages.at(from.offset).is_some() {
             return Err(ReadError::Corrupt);
         }
-        let Some(index) = &segment.index else {
+        let Some(index) = segment.index.as_ref().filter(|index| index.covers(from.offset)) else {
             self.build_index(log, at, out)?;
             return Ok(Some(Read::Pending));
         };

@@ -1,33 +1,74 @@
-//! Opening: list the directory, see whose it is, take the newest snapshot, scan what follows it, cut what is torn.
-//! A clean start and one after a crash take the same way. A bounded number of logs is recovered at a time, each with
-//! one read in flight.
+//! Opening a log: from what checkpoint and journal say of it (`replay.rs`), or, where they say nothing, from its
+//! directory: whose it is, and every segment, batch by batch. That is how a log comes in that an earlier release wrote.
+//! A bounded number of logs is recovered at a time, each with one read in flight.
 
 use effect::{BLOCK_BYTES, BufMut, Chunk, Done, Effects, Fault, Op, OpenMode};
 use model::Offset;
 
 use crate::engine::RECOVERING_MAX;
 use crate::files::Mode;
-use crate::index::Place;
 use crate::job::{RecoverStep, Work};
+use crate::metadata_file::{METADATA_NAME, parse_metadata};
 use crate::partition::{CHUNK_BYTES_MIN, State};
 use crate::recovery::{Check, Recovery, Scan, Scanned, Stage};
+use crate::root::Root;
 use crate::segment::{BLOCK, Segment};
-use crate::small::{METADATA_NAME, parse_metadata};
-use crate::snapshot::{Knowledge, Unusable};
 use crate::{Event, Failure, Log, LogRef};
 
 impl Log {
-    /// Starts what may be started.
+    /// Starts what may be started, once every log directory has been read.
     pub(crate) fn start_recoveries(&mut self, out: &mut Effects) {
+        if !self.roots.iter().all(Root::is_settled) {
+            return;
+        }
         while self.recovering < RECOVERING_MAX {
             let Some(log) = self.recover_queue.pop_front() else { return };
             let Some(partition) = self.partition_mut(log) else { continue };
+            let at = partition.at;
             let State::Recovering(recovery) = &mut partition.state else { continue };
             recovery.stage = Stage::List;
             recovery.window_bytes = FIRST_WINDOW_BYTES;
             self.recovering += 1;
-            self.recover(log, out);
+            let known = (0..self.roots.len()).filter(|root| self.roots[*root].found.contains_key(&at));
+            match known.max_by_key(|root| self.roots[*root].found[&at].newest()) {
+                Some(root) => self.begin_replay(log, root, out),
+                None => self.look_in(log, 0, out),
+            }
         }
+    }
+
+    /// Looks for a log that neither checkpoint nor journal knows in the next log directory.
+    fn look_in(&mut self, log: LogRef, first: usize, out: &mut Effects) {
+        match (first..self.roots.len()).find(|root| !self.roots[*root].offline) {
+            Some(root) => {
+                self.place_log(log, root);
+                let recovery = self.recovery(log);
+                recovery.stage = Stage::List;
+                recovery.root = root;
+                self.recover(log, out);
+            }
+            None => self.place_fresh(log, out),
+        }
+    }
+
+    /// A log of which there is nothing, unless it lies where nobody can look now.
+    fn place_fresh(&mut self, log: LogRef, out: &mut Effects) {
+        let any_lost = self.roots.iter().any(|root| root.offline);
+        let online = (0..self.roots.len()).filter(|root| !self.roots[*root].offline);
+        match online.min_by_key(|root| self.roots[*root].logs) {
+            Some(root) if !any_lost || self.all_opened => {
+                self.place_log(log, root);
+                self.open_fresh(log, out);
+            }
+            _ => self.fail(log, Failure::Missing, out),
+        }
+    }
+
+    pub(crate) fn place_log(&mut self, log: LogRef, root: usize) {
+        let path = self.roots[root].path.clone();
+        let partition = self.known(log);
+        partition.root = root;
+        partition.dir = path.join(&partition.name);
     }
 
     /// Takes the next step of a recovery.
@@ -45,35 +86,38 @@ impl Log {
                 self.submit(log, Work::Recover(RecoverStep::MetadataOpen), op, out);
             }
             Stage::Leftovers => self.tidy(log, out),
-            Stage::Snapshot => match self.recovery(log).snapshots.last().copied() {
-                Some((base, _)) => {
-                    let path = self.known(log).snapshot_path(base);
-                    let op = Op::Open { path, mode: OpenMode::Read };
-                    self.submit(log, Work::Recover(RecoverStep::SnapshotOpen), op, out);
-                }
-                None => {
-                    let (first, _) = self.recovery(log).found[0];
-                    self.scan_from(log, first, out);
-                }
-            },
             Stage::Scan => self.read_window(log, out),
             Stage::Cut => self.cut(log, out),
+            Stage::Replay => self.replay(log, out),
+            Stage::Verify => self.verify(log, out),
+            Stage::Settle => self.settle(log, out),
         }
     }
 
     /// A step of a recovery is over.
     pub(crate) fn recovered(&mut self, log: LogRef, step: RecoverStep, done: Result<Done, Fault>, out: &mut Effects) {
-        if let RecoverStep::Scan(handle) | RecoverStep::Cut(handle) | RecoverStep::CutSync(handle) = step {
+        if let RecoverStep::Scan(handle)
+        | RecoverStep::Cut(handle)
+        | RecoverStep::CutSync(handle)
+        | RecoverStep::Verify(handle)
+        | RecoverStep::VerifySync(handle) = step
+        {
             self.unpin(handle, out);
         }
-        if let RecoverStep::MetadataRead(file) | RecoverStep::SnapshotRead(file) = step {
+        if let RecoverStep::MetadataRead(file) = step {
             self.close_file(log, file, out);
         }
         let done = match (step, done) {
-            (RecoverStep::List, Err(fault)) if fault.errno == Fault::ENOENT => return self.open_fresh(log, out),
+            (RecoverStep::List, Err(fault)) if fault.errno == Fault::ENOENT && self.recovery(log).compares => {
+                return self.compared(log, out);
+            }
+            (RecoverStep::List, Err(fault)) if fault.errno == Fault::ENOENT => {
+                let next = self.recovery(log).root + 1;
+                return self.look_in(log, next, out);
+            }
             // Somebody else moved it away at the same time.
             (RecoverStep::Stray, Err(fault)) if fault.errno == Fault::ENOENT => Done::Finished,
-            (RecoverStep::Cut(_) | RecoverStep::CutSync(_), Err(fault)) => {
+            (RecoverStep::Cut(_) | RecoverStep::CutSync(_) | RecoverStep::VerifySync(_), Err(fault)) => {
                 self.write_fault(log, fault, out);
                 return self.fail(log, Failure::Fault(fault), out);
             }
@@ -88,6 +132,9 @@ impl Log {
                 if !recovery.leftovers.is_empty() {
                     recovery.stage = Stage::Leftovers;
                     return self.tidy(log, out);
+                }
+                if recovery.compares {
+                    return self.compared(log, out);
                 }
                 match (recovery.has_metadata, recovery.found.is_empty()) {
                     (true, _) => recovery.stage = Stage::Metadata,
@@ -110,12 +157,6 @@ impl Log {
                 self.known(log).on_disk = false;
                 self.open_fresh(log, out);
             }
-            (RecoverStep::SnapshotOpen, Done::Opened(file)) => {
-                let (_, len) = *self.recovery(log).snapshots.last().expect("it was opened because it is listed");
-                let bytes = usize::try_from(len.clamp(1, SNAPSHOT_BYTES_MAX)).expect("at most a few MiB");
-                self.read_small(log, file, bytes, RecoverStep::SnapshotRead(file), out);
-            }
-            (RecoverStep::SnapshotRead(_), Done::Filled(buf)) => self.snapshot_read(log, &buf, out),
             (RecoverStep::Scan(_), Done::Filled(buf)) => self.window_read(log, &buf, out),
             (RecoverStep::Cut(_), _) => {
                 self.recovery(log).cut = true;
@@ -124,6 +165,11 @@ impl Log {
             (RecoverStep::CutSync(_), _) => {
                 self.recovery(log).clean = true;
                 self.finish(log, out);
+            }
+            (RecoverStep::Verify(_), Done::Filled(buf)) => self.verified(log, &buf, out),
+            (RecoverStep::VerifySync(_), _) => {
+                self.recovery(log).unsynced.pop();
+                self.settle(log, out);
             }
             (step, other) => panic!("{step:?} was answered by {other:?}"),
         }
@@ -149,8 +195,8 @@ impl Log {
                 if recovery.found.is_empty() {
                     return self.open_fresh(log, out);
                 }
-                recovery.stage = Stage::Snapshot;
-                self.recover(log, out);
+                let (first, _) = recovery.found[0];
+                self.begin_scan(log, first, out);
             }
             Some(other) => {
                 // The directory of a topic that was deleted and created again under its old name.
@@ -164,33 +210,6 @@ impl Log {
             None if recovery.found.is_empty() => self.open_fresh(log, out),
             None => self.fail(log, Failure::Metadata, out),
         }
-    }
-
-    fn snapshot_read(&mut self, log: LogRef, buf: &BufMut, out: &mut Effects) {
-        let (base, _) = self.recovery(log).snapshots.pop().expect("it was read because it is listed");
-        match Knowledge::decode(buf.as_slice()) {
-            Ok(knowledge) => {
-                self.known(log).knowledge = knowledge;
-                self.scan_from(log, base, out);
-            }
-            Err(Unusable::Torn) => self.recover(log, out),
-            Err(Unusable::Version(version)) => self.fail(log, Failure::SnapshotVersion(version), out),
-        }
-    }
-
-    /// Everything before `base` is known from the snapshot, or there is nothing.
-    fn scan_from(&mut self, log: LogRef, base: Offset, out: &mut Effects) {
-        let recovery = self.recovery(log);
-        let older: Vec<_> = recovery.found.iter().copied().take_while(|(other, _)| *other < base).collect();
-        let found: Vec<_> = older
-            .iter()
-            .map(|(other, len)| {
-                let (_, next) = recovery.segment(*other);
-                Segment::found(*other, Place { offset: next.unwrap_or(base), position: *len })
-            })
-            .collect();
-        self.known(log).segments = found;
-        self.begin_scan(log, base, out);
     }
 
     fn begin_scan(&mut self, log: LogRef, base: Offset, out: &mut Effects) {
@@ -237,7 +256,7 @@ impl Log {
         let scan = recovery.scan.as_mut().expect("a scan is under way");
         let knowledge = &mut partition.knowledge;
         let bytes = buf.as_slice();
-        match scan.feed(recovery.window_start, bytes, |header| knowledge.absorb(header, None, producers_max)) {
+        match scan.feed(recovery.window_start, bytes, |_, header| knowledge.absorb(header, None, producers_max)) {
             // A read that came short was the file's last: it ends sooner than its listed length.
             Scanned::More { from, bytes } if buf.filled() == buf.capacity() => {
                 recovery.window_start = from;
@@ -266,29 +285,34 @@ impl Log {
         let scan = recovery.scan.take().expect("a scan is under way");
         let (_, next) = recovery.segment(scan.base);
         let end = scan.next;
-        let mut segment = Segment::new(scan.base, None);
+        let mut segment = Segment::new(scan.base);
         segment.end = end;
         segment.durable = end;
+        segment.max_timestamp = Some(scan.index.max_timestamp());
         segment.index = Some(scan.index);
         segment.allocated = scan.file_len;
         segment.named = true;
         if let Some(next) = next {
-            if end.offset != next {
+            // Behind the last batch of a compacted segment offsets may be missing.
+            let is_compacted = partition.settings.compact && end.position == scan.file_len && end.offset < next;
+            if end.offset != next && !is_compacted {
                 return self.fail(log, Failure::Gap { end: end.offset, next }, out);
             }
-            segment.sealed = scan.file_len == end.position;
-            if segment.sealed {
-                // It is read from its files when somebody needs it.
-                segment.index = None;
-            }
+            segment.end.offset = next;
+            segment.durable.offset = next;
+            // What lies behind its last batch nobody reads.
+            segment.sealed = true;
+            segment.destaged = end.position;
+            // It is read from its files when somebody needs it.
+            segment.index = None;
             partition.segments.push(segment);
             return self.begin_scan(log, next, out);
         }
         if end.position == 0 {
-            // Nothing of it counts yet, so neither its name nor the snapshot at its base needs to be durable.
+            // Nothing of it counts yet, so its name need not be durable.
             segment.named = false;
-            segment.snapshot = (!partition.segments.is_empty()).then(|| partition.knowledge.encode());
         }
+        segment.destaged = end.position / BLOCK * BLOCK;
         partition.segments.push(segment);
         recovery.stage = Stage::Cut;
         let truncated = recovery.stop_at.is_some() && scan.file_len > end.position;
@@ -301,10 +325,9 @@ impl Log {
     fn cut(&mut self, log: LogRef, out: &mut Effects) {
         let segment = self.known(log).segments.last().expect("it was scanned");
         let (base, end, len) = (segment.base, segment.end.position, segment.allocated);
-        let closed_cleanly = len == end && !end.is_multiple_of(BLOCK);
         let recovery = self.recovery(log);
         let (clean, cut) = (recovery.clean, recovery.cut);
-        if (clean && (closed_cleanly || end == 0)) || (len == 0 && !cut) {
+        if (clean && end == 0) || (len == 0 && !cut) {
             return self.finish(log, out);
         }
         let Some((handle, file)) = self.acquire(log, base, Mode::Write, out) else { return };
@@ -319,11 +342,14 @@ impl Log {
     }
 
     fn open_fresh(&mut self, log: LogRef, out: &mut Effects) {
-        let partition = self.known(log);
-        partition.segments = Vec::with_capacity(1);
-        partition.segments.push(Segment::new(Offset::ZERO, None));
-        partition.dir_ready = false;
-        self.opened(log, out);
+        if self.recovery(log).entries.is_empty() {
+            let partition = self.known(log);
+            partition.segments = Vec::with_capacity(1);
+            partition.segments.push(Segment::new(Offset::ZERO));
+            return self.opened(log, out);
+        }
+        // The journal goes on from something that is not there.
+        self.fail_replay(log, Failure::Journal { end: Offset::ZERO }, out);
     }
 
     /// Everything on disk is as it should be: the last block comes back into memory.
@@ -338,21 +364,34 @@ impl Log {
             memory.extend(&tail);
             self.add_chunk(log, Chunk::new(memory));
         }
-        self.known(log).dir_ready = true;
-        self.opened(log, out);
+        let partition = self.known(log);
+        partition.dir_ready = true;
+        partition.dir_durable = true;
+        partition.durable_end = partition.end();
+        self.recovery(log).stage = Stage::Replay;
+        // Not in a checkpoint yet.
+        self.touch(log);
+        self.replay(log, out);
     }
 
-    fn opened(&mut self, log: LogRef, out: &mut Effects) {
+    pub(crate) fn opened(&mut self, log: LogRef, out: &mut Effects) {
         let partition = self.known(log);
-        let State::Recovering(recovery) = &partition.state else { panic!("only a recovery opens a log") };
-        let truncated = recovery.stop_at.is_some();
         partition.durable_end = partition.end();
         partition.durable_max = (partition.knowledge.max_timestamp, partition.knowledge.max_timestamp_at);
         let (start, end) = (partition.start(), partition.end());
+        if partition.segments.last().is_some_and(|last| last.end.position > 0 && last.end.offset <= start) {
+            // All of it is deleted, and its file may be gone.
+            partition.segments.push(Segment::new(end));
+        }
+        let last = partition.segments.last().expect("an open log has a segment");
+        partition.resume = (last.end.offset > Offset::ZERO).then_some((last.base, last.end));
+        let root = partition.root;
+        self.roots[root].logs += 1;
+        let partition = self.known(log);
         partition.state = State::Open;
         let doomed = partition.doomed;
         self.recovering -= 1;
-        self.events.push(if truncated { Event::Truncated { log, end } } else { Event::Opened { log, start, end } });
+        self.events.push(Event::Opened { log, start, end });
         if doomed {
             self.known(log).state = State::Removing;
         } else if self.closing.is_some() {
@@ -362,25 +401,11 @@ impl Log {
         self.start_recoveries(out);
     }
 
-    fn recovery(&mut self, log: LogRef) -> &mut Recovery {
+    pub(crate) fn recovery(&mut self, log: LogRef) -> &mut Recovery {
         match &mut self.known(log).state {
             State::Recovering(recovery) => recovery,
             other => panic!("not in recovery: {other:?}"),
         }
-    }
-
-    /// Recovers a log anew after its newest files were removed; batches that reach beyond `to` go.
-    pub(crate) fn recover_to(&mut self, log: LogRef, to: Offset, out: &mut Effects) {
-        self.forget_chunks(log);
-        self.forget_files(log, None, out);
-        let partition = self.known(log);
-        partition.knowledge = Knowledge::default();
-        partition.durable_end = Offset::ZERO;
-        partition.cold = None;
-        partition.chunk_bytes = CHUNK_BYTES_MIN;
-        partition.state = State::Recovering(Box::new(Recovery { stop_at: Some(to), ..Recovery::default() }));
-        self.recover_queue.push_back(log);
-        self.start_recoveries(out);
     }
 
     /// Closes a log's files as soon as nobody uses them.
@@ -394,5 +419,3 @@ impl Log {
 /// Most logs are done after the first read of this size.
 const FIRST_WINDOW_BYTES: usize = 128 * 1024;
 const WINDOW_BYTES: usize = 1 << 20;
-/// What is longer is not a snapshot of ours: 10,000 producers take 151 bytes each.
-const SNAPSHOT_BYTES_MAX: u64 = 16 << 20;

@@ -3,6 +3,8 @@
 //! Invariant: a batch counts only if its checksum holds and its offset is the one that its place demands; behind the
 //! one before it where compaction may have been. A place then has the offset at which the batch before it ends.
 
+use std::collections::VecDeque;
+
 use effect::FileKind;
 use model::Offset;
 use record::{BatchView, HEADER_BYTES, Header};
@@ -10,8 +12,10 @@ use record::{BatchView, HEADER_BYTES, Header};
 use crate::PartitionSettings;
 use crate::cleaner::Leftovers;
 use crate::index::{Index, Place};
+use crate::journal::entry::Entry;
+use crate::journal::frame::Run;
+use crate::metadata_file::METADATA_NAME;
 use crate::segment::BLOCK;
-use crate::small::METADATA_NAME;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Stage {
@@ -21,20 +25,35 @@ pub(crate) enum Stage {
     List,
     Leftovers,
     Metadata,
-    Snapshot,
     Scan,
     Cut,
+    /// Changes that the journal has are taken in.
+    Replay,
+    /// Batches that were written directly are read.
+    Verify,
+    /// They are made durable, whoever wrote them.
+    Settle,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Recovery {
     pub(crate) stage: Stage,
-    /// A truncation: batches that reach beyond this offset go.
+    /// The directory is listed only to see what a compaction made of the segments that the checkpoint has.
+    pub(crate) compares: bool,
+    /// The log directory that is looked at.
+    pub(crate) root: usize,
+    /// Where a later run found the end: batches beyond it do not count.
     pub(crate) stop_at: Option<Offset>,
+    /// The run of the checkpoint that this began with.
+    pub(crate) record_run: Option<Run>,
+    /// What the journal says, the next first.
+    pub(crate) entries: VecDeque<(Run, Entry)>,
+    /// Batches that were found in the segment, until all that were written together are.
+    pub(crate) verified: Vec<(Place, Header)>,
+    /// Files with batches that may not be durable.
+    pub(crate) unsynced: Vec<Offset>,
     /// Every segment found, with its length; in order.
     pub(crate) found: Vec<(Offset, u64)>,
-    /// Snapshots at the base of a found segment, with their lengths; the newest last.
-    pub(crate) snapshots: Vec<(Offset, u64)>,
     pub(crate) has_metadata: bool,
     pub(crate) scan: Option<Scan>,
     /// How much of the file the next read takes in at least.
@@ -56,7 +75,6 @@ impl Recovery {
     pub(crate) fn listed(&mut self, entries: &[(String, FileKind)]) {
         self.found.clear();
         self.leftovers = Leftovers::default();
-        self.snapshots.clear();
         for (name, kind) in entries {
             let FileKind::File { len } = kind else { continue };
             if name == METADATA_NAME {
@@ -65,15 +83,11 @@ impl Recovery {
                 continue;
             } else if let Some(base) = base_of(name, ".log") {
                 self.found.push((base, *len));
-            } else if let Some(base) = base_of(name, ".snapshot") {
-                self.snapshots.push((base, *len));
             }
         }
-        self.found.sort_unstable();
-        self.snapshots.sort_unstable();
-        let found = &self.found;
         let within = |base: &Offset| self.stop_at.is_none_or(|stop| *base <= stop);
-        self.snapshots.retain(|(base, _)| within(base) && found.binary_search_by_key(base, |(base, _)| *base).is_ok());
+        self.found.retain(|(base, _)| within(base));
+        self.found.sort_unstable();
     }
 
     /// The length of the segment at `base`, and where the next one begins.
@@ -131,13 +145,18 @@ pub(crate) enum Scanned {
 
 impl Scan {
     pub(crate) fn new(base: Offset, file_len: u64, check: Check, stop_at: Option<Offset>, gaps: bool) -> Scan {
-        let next = Place { offset: base, position: 0 };
+        Scan { stop_at, gaps, ..Scan::from(base, Place { offset: base, position: 0 }, file_len, check) }
+    }
+
+    /// Begins in the middle, where a batch does; without gaps.
+    pub(crate) fn from(base: Offset, next: Place, file_len: u64, check: Check) -> Scan {
         let interval_bytes = PartitionSettings::DEFAULT.index_interval_bytes;
-        Scan { base, file_len, check, next, index: Index::new(base), interval_bytes, stop_at, gaps }
+        let index = Index::resumed(base, next);
+        Scan { base, file_len, check, next, index, interval_bytes, stop_at: None, gaps: false }
     }
 
     /// Takes in the bytes of the file from `start` on, which is at or before the next batch.
-    pub(crate) fn feed(&mut self, start: u64, bytes: &[u8], mut each: impl FnMut(&Header)) -> Scanned {
+    pub(crate) fn feed(&mut self, start: u64, bytes: &[u8], mut each: impl FnMut(Place, &Header)) -> Scanned {
         let end = start + bytes.len() as u64;
         assert!(start <= self.next.position);
         loop {
@@ -174,7 +193,7 @@ impl Scan {
                 return Scanned::End;
             }
             self.index.push(&header, position, self.interval_bytes);
-            each(&header);
+            each(self.next, &header);
             self.next = Place { offset: header.next_offset(), position: position + size };
         }
     }

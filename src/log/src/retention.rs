@@ -12,7 +12,7 @@ use model::{Offset, Timestamp};
 use std::collections::VecDeque;
 
 use crate::age::ms_since;
-use crate::job::{Job, Work};
+use crate::job::RootWork;
 use crate::partition::State;
 use crate::{Log, LogRef};
 
@@ -93,7 +93,7 @@ impl Log {
                 self.visit(log, retaining, out);
             }
             if self.house.left == 0 {
-                self.relieve(out);
+                self.relieve();
                 self.begin_cleaning();
             }
         }
@@ -214,7 +214,7 @@ impl Log {
             left -= bytes;
         }
         if let Some((to, reason)) = found {
-            self.retire_before(log, to, reason, out);
+            self.retire_before(log, to, reason);
         }
         if roll && let Err(error) = self.roll(log) {
             tracing::debug!(?error, "an expired segment stays for now");
@@ -243,7 +243,7 @@ impl Log {
     }
 
     /// Moves the log's start to the end of a closed segment.
-    fn retire_before(&mut self, log: LogRef, to: Offset, reason: Reason, out: &mut Effects) {
+    fn retire_before(&mut self, log: LogRef, to: Offset, reason: Reason) {
         let partition = self.known(log);
         let gone = partition.segments.iter().take_while(|segment| segment.sealed && segment.end.offset <= to);
         let (count, bytes) = gone.fold((0u64, 0), |(count, bytes), gone| (count + 1, bytes + gone.end.position));
@@ -253,7 +253,7 @@ impl Log {
         let dir = partition.dir.clone();
         tracing::info!(dir = %dir.display(), ?reason, segments = count, bytes, start = %to, "old segments go");
         self.metrics.log_expired_segments_total.add(count);
-        if let Err(error) = self.advance_start(log, to, out) {
+        if let Err(error) = self.advance_start(log, to) {
             tracing::debug!(?error, "old segments stay for now");
         }
     }
@@ -276,7 +276,7 @@ impl Log {
     }
 
     /// At the end of a round: the oldest segments go until there should be room enough.
-    fn relieve(&mut self, out: &mut Effects) {
+    fn relieve(&mut self) {
         let mut freed = vec![0; self.roots.len()];
         if !std::mem::take(&mut self.house.space_is_news) {
             // What went since the last answer would be counted twice.
@@ -289,7 +289,7 @@ impl Log {
             let bytes = first.end.position;
             if is_open && freed[root] < self.roots[root].shortage_bytes {
                 freed[root] += bytes;
-                self.retire_before(log, to, Reason::Space, out);
+                self.retire_before(log, to, Reason::Space);
             }
         }
     }
@@ -301,16 +301,15 @@ impl Log {
         }
         let is_short = self.roots.iter().any(|root| root.shortage_bytes > 0);
         self.house.next_space = Some(now.plus_ms(if is_short { SHORT_MS } else { SPACE_MS }));
-        let nobody = LogRef { slot: u32::MAX, generation: u32::MAX };
         for at in 0..self.roots.len() {
             if !self.roots[at].offline {
                 let path = self.roots[at].path.clone();
-                self.jobs.push(Job { log: nobody, work: Work::Space(at) }, Op::Space { path }, out);
+                self.submit_root(at, RootWork::Room, Op::Space { path }, out);
             }
         }
     }
 
-    pub(crate) fn space_asked(&mut self, root: usize, done: Result<Done, Fault>) {
+    pub(crate) fn room_asked(&mut self, root: usize, done: Result<Done, Fault>) {
         let (free, min) = match done {
             Ok(Done::Space { free_bytes, .. }) => (free_bytes, self.config.free_bytes_min),
             Ok(other) => panic!("a question for room was answered by {other:?}"),

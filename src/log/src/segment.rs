@@ -1,7 +1,7 @@
 //! One segment of a partition: its place in the file, its index, and the chunks that hold its recent bytes.
 //! Owns memory and positions. Pushes no operation.
 //! Invariants: chunks follow each other without a gap up to the segment's end; each begins at a multiple of a block;
-//! the block that holds the durable end, if it is partial, is in memory.
+//! what is not in the file yet is in memory.
 
 use std::collections::VecDeque;
 
@@ -45,6 +45,10 @@ pub(crate) struct Segment {
     pub(crate) end: Place,
     /// Where the last durable batch ends.
     pub(crate) durable: Place,
+    /// Its file holds what comes before this: whole blocks, or all of a segment that is cut.
+    pub(crate) destaged: u64,
+    /// Some of that was written without a sync, and not been synced since as far as is known here.
+    pub(crate) unsynced: bool,
     /// None until somebody reads an old segment.
     pub(crate) index: Option<Index>,
     /// Its index is not in its files, or these are not whole.
@@ -57,19 +61,10 @@ pub(crate) struct Segment {
     pub(crate) allocated: u64,
     /// The next step by which it grows.
     pub(crate) step: u64,
-    /// Where the last write of zeros ended; while `zeroing`, where the one in flight begins.
-    pub(crate) zeroed: u64,
-    pub(crate) zeroing: bool,
-    /// Bytes of the last write begun.
-    pub(crate) write_bytes: u64,
-    /// Its name is durable.
+    /// Its name is durable, so that it can be written directly.
     pub(crate) named: bool,
-    /// Whole, cut to its length and synced: nothing will be written to it any more.
+    /// Whole and cut to its length: nothing will be written to it any more. The next checkpoint syncs it.
     pub(crate) sealed: bool,
-    /// The file has been cut, the sync is to come.
-    pub(crate) cut: bool,
-    /// The producer snapshot at its base, until it is written.
-    pub(crate) snapshot: Option<Vec<u8>>,
     pub(crate) age: Age,
     /// Where its bytes are not what was written.
     pub(crate) damages: Damages,
@@ -77,12 +72,14 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// A segment that is not on disk yet.
-    pub(crate) fn new(base: Offset, snapshot: Option<Vec<u8>>) -> Segment {
+    pub(crate) fn new(base: Offset) -> Segment {
         let start = Place { offset: base, position: 0 };
         Segment {
             base,
             end: start,
             durable: start,
+            destaged: 0,
+            unsynced: false,
             index: Some(Index::new(base)),
             index_lost: false,
             max_timestamp: None,
@@ -90,13 +87,8 @@ impl Segment {
             pending: VecDeque::new(),
             allocated: 0,
             step: ALLOCATE_BYTES_MIN,
-            zeroed: 0,
-            zeroing: false,
-            write_bytes: 0,
             named: false,
             sealed: false,
-            cut: false,
-            snapshot,
             age: Age::default(),
             damages: Damages::default(),
         }
@@ -107,11 +99,12 @@ impl Segment {
         Segment {
             end,
             durable: end,
+            destaged: end.position,
             index: None,
             allocated: end.position,
             named: true,
             sealed: true,
-            ..Segment::new(base, None)
+            ..Segment::new(base)
         }
     }
 
@@ -123,7 +116,12 @@ impl Segment {
 
     /// The largest timestamp of its batches, if that is known without reading it.
     pub(crate) fn known_max_timestamp(&self) -> Option<Timestamp> {
-        self.index.as_ref().map(Index::max_timestamp).or(self.max_timestamp)
+        match &self.index {
+            Some(index) if index.is_whole() => Some(index.max_timestamp()),
+            // What comes before it was known to the checkpoint.
+            Some(index) => self.max_timestamp.map(|before| before.max(index.max_timestamp())),
+            None => self.max_timestamp,
+        }
     }
 
     /// From here on its bytes are in memory.
@@ -224,10 +222,10 @@ impl Segment {
     }
 
     pub(crate) fn invariants(&self) {
-        assert!(self.durable.position <= self.zeroed || !self.zeroing);
         assert!(self.durable.position <= self.end.position);
         assert!(self.durable.offset <= self.end.offset);
-        assert!(self.memory_start() <= self.durable.position.next_multiple_of(BLOCK));
+        assert!(self.sealed || self.memory_start() < self.destaged + BLOCK);
+        assert!(self.destaged <= self.durable.position);
         for (chunk, next) in self.chunks.iter().zip(self.chunks.iter().skip(1)) {
             assert!(chunk.start + chunk.chunk.capacity() as u64 == next.start);
             assert!(chunk.chunk.room() == 0 || next.chunk.is_empty());
@@ -238,7 +236,7 @@ impl Segment {
             assert!(first.start + published == self.end.position);
         }
         if self.sealed {
-            assert!(self.durable == self.end);
+            assert!(self.durable == self.end && self.destaged == self.end.position);
             assert!(self.pending.is_empty());
         }
     }

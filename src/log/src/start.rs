@@ -1,47 +1,138 @@
-//! The log start offset, below which the records are gone for every reader: how it moves ahead of the segments.
-//!
-//! Owns the offset in memory and the choice of what goes with it; the files go in `retire.rs`, one at a time. Never moves
-//! the start back, nor beyond the durable end. Invariant: a segment that goes has a successor whose name is durable, for a
-//! start that finds no segment would begin at 0.
+//! Deleting records from a log's beginning: the start offset moves, and whole segments before it go.
+//! Order matters: the journal says where the log begins before any file is removed, so that a start after a crash never
+//! looks for what is gone.
 
-use effect::Effects;
+use effect::{Done, Effects, Fault, Op};
 use model::Offset;
 
+use crate::checkpoint::record::ClosedSegment;
+use crate::job::Work;
+use crate::journal::Note;
+use crate::partition::State;
 use crate::{AppendError, Event, Log, LogRef};
 
 impl Log {
-    /// Deletes the records below `to`, or below the durable end if that comes first. Answers the start offset from now
-    /// on; [`Event::StartMoved`] with at least that start follows once no restart brings them back, also if there was
-    /// nothing to delete. Whole segments below it go in the background.
-    pub fn advance_start(&mut self, log: LogRef, to: Offset, out: &mut Effects) -> Result<Offset, AppendError> {
-        let partition = self.appendable(log)?;
-        let start = partition.start().max(to.min(partition.durable_end));
-        let all_gone = start == partition.end();
+    /// Deletes the records before `to`, at most up to the durable end; they cannot be read from now on. Answers the new
+    /// start; [`Event::StartMoved`] says when it is durable. Whole segments go in the background.
+    pub fn advance_start(&mut self, log: LogRef, to: Offset) -> Result<Offset, AppendError> {
+        let partition = self.partition_mut(log).ok_or(AppendError::Gone)?;
+        if !matches!(partition.state, State::Open) {
+            return Err(AppendError::NotOpen);
+        }
+        let root = partition.root;
+        let to = to.min(partition.durable_end);
+        if self.roots[root].offline {
+            return Err(AppendError::Offline);
+        }
         let partition = self.known(log);
-        partition.start_offset = start;
+        if to <= partition.start() {
+            let start = partition.start();
+            if partition.droppable == partition.start || partition.start < start {
+                self.events.push(Event::StartMoved { log, start });
+            } else {
+                // An earlier move is on its way; this one is answered with it.
+                self.roots[root].journal.notes.push_back((log, Note::Start(start)));
+            }
+            self.wake();
+            return Ok(start);
+        }
+        partition.start = to;
+        let all_gone = to == partition.end();
+        self.roots[root].journal.notes.push_back((log, Note::Start(to)));
+        self.touch(log);
+        self.wake();
         if all_gone {
             // What is gone is to give its space back: no segment that is written to holds it.
             self.roll(log)?;
         }
-        self.drop_below_start(log, out);
-        self.events.push(Event::StartMoved { log, start });
-        Ok(start)
+        Ok(to)
     }
 
-    /// Drops the segments that lie below the start, as far as they can go yet.
-    pub(crate) fn drop_below_start(&mut self, log: LogRef, out: &mut Effects) {
+    /// Drops the segments that end at or before `offset`; never the last one.
+    pub fn drop_before(&mut self, log: LogRef, offset: Offset) {
+        let Some(partition) = self.partition(log) else { return };
+        let kept = partition.find(offset).map(|at| partition.segments[at].base);
+        if let Some(base) = kept.filter(|base| partition.start() < *base) {
+            // A log that is not open has nobody who would wait.
+            let _ = self.advance_start(log, base);
+        }
+    }
+
+    /// A note is durable.
+    pub(crate) fn noted(&mut self, log: LogRef, note: Note, out: &mut Effects) {
+        let Note::Start(offset) = note;
         let partition = self.known(log);
-        let start = partition.start_offset;
-        if partition.segments.len() > 1 && partition.segments.last().is_some_and(|last| last.base <= start) {
-            // The last one's name is made durable though nothing is in it yet, so that those before it can go.
-            partition.anchor = true;
+        partition.droppable = partition.droppable.max(offset);
+        self.events.push(Event::StartMoved { log, start: offset });
+        self.pump_drop(log, out);
+    }
+
+    /// Takes closed segments out that the start has passed, and removes their files one after the other.
+    pub(crate) fn pump_drop(&mut self, log: LogRef, out: &mut Effects) {
+        let partition = self.known(log);
+        if partition.swap.is_some() {
+            // These files are about to go or to be renamed: asked again later.
+            return;
+        }
+        let (last, droppable) = (partition.segments.len().saturating_sub(1), partition.droppable);
+        let is_idle = !partition.busy && !partition.allocating && partition.direct.is_none();
+        let first_open = partition.first_open();
+        for segment in partition.segments.iter_mut().take(last).skip(first_open) {
+            let is_over = segment.durable == segment.end && segment.end.offset <= droppable;
+            if !(is_idle && is_over) {
+                break;
+            }
+            // It goes without ever being whole in its file, which a crash may even have found removed.
+            segment.destaged = segment.end.position;
+            segment.sealed = true;
+        }
+        let is_gone = |segment: &&crate::segment::Segment| segment.sealed && segment.end.offset <= droppable;
+        let count = partition.segments.iter().take(last).take_while(is_gone).count();
+        if count > 0 {
+            let mut bytes = 0;
+            for segment in partition.segments.drain(..count).collect::<Vec<_>>() {
+                bytes += segment.chunks.iter().map(|chunk| chunk.chunk.capacity()).sum::<usize>();
+                partition.dropping.push_back(ClosedSegment::of(&segment));
+            }
+            if partition.dropping_index.is_empty() && !partition.drop_busy {
+                let next = partition.dropping.front().map(|next| next.base).unwrap_or_default();
+                partition.dropping_index = partition.index_paths(next).into_iter().collect();
+            }
+            let first = partition.segments.first().map(|segment| segment.base);
+            self.cache_bytes -= bytes;
+            self.forget_files(log, first, out);
+            self.touch(log);
         }
         let partition = self.known(log);
-        let pairs = partition.segments.iter().zip(partition.segments.iter().skip(1));
-        let gone = pairs.take_while(|(segment, next)| segment.sealed && segment.end.offset <= start && next.named);
-        if let Some((_, next)) = gone.last() {
-            let base = next.base;
-            self.drop_before(log, base, out);
+        if partition.drop_busy {
+            return;
         }
+        let Some(segment) = partition.dropping.front() else { return };
+        // The index goes first: it would be taken for that of a later segment of this name.
+        let base = segment.base;
+        let index = partition.dropping_index.pop();
+        let is_index = index.is_some();
+        let path = index.unwrap_or_else(|| partition.segment_path(base));
+        partition.drop_busy = true;
+        self.submit(log, Work::DropRemove { is_index }, Op::Remove { path }, out);
+    }
+
+    pub(crate) fn drop_removed(&mut self, log: LogRef, is_index: bool, done: Result<Done, Fault>, out: &mut Effects) {
+        let partition = self.known(log);
+        partition.drop_busy = false;
+        if let Err(fault) = done {
+            // Nobody reads it.
+            let dir = partition.dir.display();
+            tracing::error!(%dir, %fault, "a file of an old segment not removed");
+        }
+        if is_index {
+            return self.look(log, out);
+        }
+        partition.dropping.pop_front().expect("it was being removed");
+        if let Some(next) = partition.dropping.front().map(|next| next.base) {
+            partition.dropping_index = partition.index_paths(next).into_iter().collect();
+        }
+        self.touch(log);
+        self.look(log, out);
     }
 }

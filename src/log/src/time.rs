@@ -128,7 +128,7 @@ impl Partition {
         if wanted.limit <= segment.base || segment.known_max_timestamp().is_some_and(|max| max < wanted.time) {
             return Looked::NotHere;
         }
-        let Some(index) = &segment.index else { return Looked::NeedsIndex };
+        let Some(index) = segment.index.as_ref().filter(|index| index.is_whole()) else { return Looked::NeedsIndex };
         let end = limit_place(segment, index, wanted.limit).unwrap_or_else(|before| before);
         let mut next = index.find(wanted.from).unwrap_or(0);
         while let Some(entry) = self.segments[at].index.as_ref().and_then(|index| index.find_time(next, wanted.time)) {

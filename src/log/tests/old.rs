@@ -2,7 +2,7 @@
 
 mod world;
 
-use log::{Event, LogConfig, LogRef, PartitionSettings, Read, ReadError, ReadFrom, TimeLookup};
+use log::{LogConfig, LogRef, PartitionSettings, Read, ReadError, ReadFrom, TimeLookup};
 use model::{Offset, Timestamp};
 use record::{BatchBuilder, Codec, Header};
 use world::{World, batch, marks};
@@ -156,18 +156,13 @@ fn the_indexes_of_closed_segments_stay_within_their_memory() {
 }
 
 #[test]
-fn a_dropped_or_truncated_segment_takes_its_index_along() {
+fn a_dropped_segment_takes_its_index_along() {
     let (mut world, log, _) = old(5);
     let segments: Vec<_> = world.disk.paths().into_iter().filter(|path| path.ends_with(".log")).collect();
     let base = |path: &str| path[path.len() - 24..path.len() - 4].parse::<u64>().expect("twenty digits");
-    world.log.drop_before(log, Offset::new(base(&segments[1])), &mut world.out);
+    world.log.drop_before(log, Offset::new(base(&segments[1])));
     world.settle();
     assert!(world.disk.paths().iter().all(|path| !path.starts_with(FIRST)), "{:?}", world.disk.paths());
-    world.log.truncate(log, Offset::new(base(&segments[1]) + 3), &mut world.out);
-    world.settle();
-    assert!(world.events.iter().any(|event| matches!(event, Event::Truncated { .. })));
-    let left: Vec<_> = world.disk.paths().into_iter().filter(|path| path.contains("index")).collect();
-    assert_eq!(left, [""; 0]);
 }
 
 /// Batches of random times, out of order, and what a search must find: times by offset.
@@ -236,7 +231,11 @@ fn the_first_record_late_enough_is_found_whatever_the_order_of_times() {
             for _ in 0..60 {
                 let time = (world.disk.random() % 9000) as i64;
                 let expected = records.iter().find(|(at, offset)| time <= *at && start <= *offset).copied();
-                assert_eq!(by_time(&mut world, log, time), Ok(expected), "seed {seed}, life {life}, time {time}");
+                let got = by_time(&mut world, log, time);
+                if got.is_err() {
+                    println!("EV {:?} {:?}", world.events, world.disk.paths());
+                }
+                assert_eq!(got, Ok(expected), "seed {seed}, life {life}, time {time}");
             }
             let end = world.log.end(log).expect("open");
             let found = find(&mut world, |world| world.log.offset_of_max_timestamp(log, end, &mut world.out));
@@ -245,7 +244,7 @@ fn the_first_record_late_enough_is_found_whatever_the_order_of_times() {
             assert_eq!(found, Ok(left.clone().find(|(at, _)| *at == max).copied()), "seed {seed}, life {life}");
             if life == 1 {
                 // The oldest segments go, and maybe the latest record with them.
-                world.log.drop_before(log, Offset::new(records.len() as u64 / 2), &mut world.out);
+                world.log.drop_before(log, Offset::new(records.len() as u64 / 2));
                 world.settle();
             }
         }
@@ -342,9 +341,8 @@ fn a_segment_that_goes_under_the_scrub_does_not_stop_it() {
                 break;
             }
         }
-        match seed % 3 {
-            0 => world.log.drop_before(log, Offset::new(200), &mut world.out),
-            1 => world.log.truncate(log, Offset::new(seed), &mut world.out),
+        match seed % 2 {
+            0 => world.log.drop_before(log, Offset::new(200)),
             _ => world.log.remove(log, &mut world.out),
         }
         world.settle();
@@ -385,7 +383,9 @@ fn segments_with_gaps_are_read_across() {
         }
     }
     world.restart();
-    let log = world.open_with(0, SMALL);
+    // What the checkpoint says of their lengths is not true any more.
+    world.disk.forget("/data/journal");
+    let log = world.open_with(0, PartitionSettings { compact: true, ..SMALL });
     let end = world.log.end(log).expect("open");
     assert!(all.len() > left.iter().map(|header| header.size_bytes).sum());
     for round in 0..2 {

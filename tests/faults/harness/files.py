@@ -88,7 +88,7 @@ def last_used(file):
 
 
 def tear(data, rng=random):
-    """What a write that was under way leaves: half a batch behind the last one of some segments, noise in the next free
+    """What a write that was under way leaves: half a batch behind what some segments hold, noise in the next free
     block of every journal. Only for a broker that is not running. Says how many files were torn."""
     torn = 0
     chosen = list(partitions(data).values())
@@ -101,8 +101,9 @@ def tear(data, rng=random):
         with open(files[-1], "r+b") as opened:
             opened.seek(last["position"])
             half = opened.read(max(62, last["size_bytes"] // 2))
-            end = last["position"] + last["size_bytes"]
-            opened.seek(end)
+            # The file may end in the middle of a batch whose other bytes the journal has: whole blocks are durable.
+            end = max(last["position"] + last["size_bytes"], last_used(files[-1]))
+            opened.seek(-(-end // BLOCK_BYTES) * BLOCK_BYTES)
             opened.write((last["last_offset"] + 1).to_bytes(8, "big") + half[8:])
         torn += 1
     for file in journals(data):

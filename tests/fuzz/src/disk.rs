@@ -13,10 +13,16 @@ pub(crate) fn metadata_record(input: &[u8]) {
     let _ = replay_set(Image::empty(), [one, other]);
 }
 
-/// Any bytes as a producer snapshot, and as what is behind its checksum.
-pub(crate) fn snapshot(input: &[u8]) {
-    log::disk_bytes::takes_snapshot(input);
-    log::disk_bytes::takes_snapshot_payload(input);
+/// Any bytes as a file of frames, as a journal's file or a checkpoint.
+pub(crate) fn frames(input: &[u8]) {
+    log::disk_bytes::takes_frames(input);
+}
+
+/// Any bytes as what is behind their checksums: entries, records, and what these say of producers.
+pub(crate) fn frame_bodies(input: &[u8]) {
+    log::disk_bytes::takes_entries(input);
+    log::disk_bytes::takes_records(input);
+    log::disk_bytes::takes_knowledge(input);
 }
 
 /// Any bytes as `partition.metadata`.

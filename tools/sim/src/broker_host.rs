@@ -68,6 +68,17 @@ impl Broker {
         let recv_pool_bytes = rng.spread(256, 2048) as usize * 1024;
         let mut leftovers: Vec<_> = directories.iter().flat_map(|path| world.borrow().leftovers(path)).collect();
         world.borrow_mut().boot(shard_count, recv_pool_bytes);
+        let run_count = u64::from(world.borrow().life());
+        log.roots = directories.iter().map(Into::into).collect();
+        // The first of so many, with others after it.
+        let first = log.runs[0];
+        let run = |number| {
+            let mut run = first;
+            run.number = number;
+            run.salt = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            run
+        };
+        log.runs = (1..=run_count).map(run).collect();
         let links = broker::links(shard_count, mail_capacity);
         let shards = links.into_iter().enumerate().map(|(index, link)| {
             let parts = Parts {

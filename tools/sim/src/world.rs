@@ -127,6 +127,11 @@ impl World {
         }
     }
 
+    /// How many times the broker has been started.
+    pub(crate) fn life(&self) -> u32 {
+        self.life
+    }
+
     /// Nanoseconds since the run began.
     pub fn now_ns(&self) -> u64 {
         self.now_ns

@@ -19,7 +19,7 @@ pub struct BrokerConfig {
     /// Where metrics and health are served.
     pub admin_listener: Option<Endpoint>,
     /// The data directory.
-    pub log_dir: PathBuf,
+    pub log_dirs: Vec<PathBuf>,
     /// This broker's id.
     pub node_id: NodeId,
     /// Where it stands.
@@ -63,7 +63,7 @@ impl BrokerConfig {
         Ok(BrokerConfig {
             listeners: listeners(&settings)?,
             admin_listener: optional_endpoint(&settings, "corelog.admin.listener")?,
-            log_dir: log_dir(&settings)?,
+            log_dirs: log_dirs(&settings)?,
             node_id: node_id(&settings)?,
             broker_rack: rack.map(str::to_owned),
             num_partitions: small("num.partitions"),
@@ -149,13 +149,14 @@ fn node_id(settings: &Settings) -> Result<NodeId, ConfigError> {
     Ok(NodeId(i32::try_from(id).expect("the table bounds it")))
 }
 
-fn log_dir(settings: &Settings) -> Result<PathBuf, ConfigError> {
+fn log_dirs(settings: &Settings) -> Result<Vec<PathBuf>, ConfigError> {
     let name = if settings.assigned("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
-    let mut directories = list(settings.text(name));
-    match (directories.next(), directories.next()) {
-        (Some(directory), None) => Ok(PathBuf::from(directory)),
-        _ => Err(refused(settings, name, settings.text(name), "this broker has exactly one data directory")),
+    let directories: Vec<PathBuf> = list(settings.text(name)).map(PathBuf::from).collect();
+    let is_twice = |(at, directory): (usize, &PathBuf)| directories.iter().take(at).any(|other| other == directory);
+    if directories.is_empty() || directories.iter().enumerate().any(is_twice) {
+        return Err(refused(settings, name, settings.text(name), "it names each log directory once, and at least one"));
     }
+    Ok(directories)
 }
 
 fn check_roles(settings: &Settings) -> Result<(), ConfigError> {
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn defaults_serve_without_any_setting() {
         let config = load(&[]).expect("defaults are valid");
-        assert_eq!(config.log_dir, Path::new("./data"));
+        assert_eq!(config.log_dirs, [Path::new("./data")]);
         assert_eq!(config.node_id, NodeId(1));
         assert_eq!(config.queued_max_request_bytes, None);
         assert_eq!(config.read_cache_bytes, None);
@@ -202,23 +203,26 @@ mod tests {
     #[test]
     fn older_names_hold_where_the_newer_are_not_set() {
         let config = load(&["broker.id=4", "log.dir=/a"]).expect("valid");
-        assert_eq!((config.node_id, config.log_dir.as_path()), (NodeId(4), Path::new("/a")));
+        assert_eq!((config.node_id, config.log_dirs[0].as_path()), (NodeId(4), Path::new("/a")));
         let config = load(&["broker.id=4", "node.id=4", "log.dir=/a", "log.dirs=/b"]).expect("valid");
-        assert_eq!((config.node_id, config.log_dir.as_path()), (NodeId(4), Path::new("/b")));
+        assert_eq!((config.node_id, config.log_dirs[0].as_path()), (NodeId(4), Path::new("/b")));
     }
 
     #[test]
-    fn what_needs_more_than_one_broker_or_directory_is_refused() {
+    fn what_needs_more_than_one_broker_or_names_a_directory_twice_is_refused() {
         for (arguments, expected) in [
             (
                 &["broker.id=4", "node.id=5"][..],
                 "broker.id: '4' is refused: node.id is set to something else (from --set)",
             ),
             (
-                &["log.dirs=/a,/b"],
-                "log.dirs: '/a,/b' is refused: this broker has exactly one data directory (from --set)",
+                &["log.dirs=/a,/b,/a"],
+                "log.dirs: '/a,/b,/a' is refused: it names each log directory once, and at least one (from --set)",
             ),
-            (&["log.dirs="], "log.dirs: '' is refused: this broker has exactly one data directory (from --set)"),
+            (
+                &["log.dirs="],
+                "log.dirs: '' is refused: it names each log directory once, and at least one (from --set)",
+            ),
             (
                 &["process.roles=controller"],
                 "process.roles: 'controller' is refused: this program is always a broker (from --set)",

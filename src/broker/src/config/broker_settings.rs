@@ -20,7 +20,7 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
         .doc("The protocol of each listener name; a listener that is opened can only be PLAINTEXT."),
     set("controller.listener.names", List, None, Any)
         .doc("Listeners of these names are not opened: the controller is inside the broker."),
-    set("log.dirs", List, None, Any).doc("The directory for all data; takes precedence over log.dir."),
+    set("log.dirs", List, None, Any).doc("The log directories; a partition lies in one of them. Takes precedence over log.dir."),
     set("log.dir", List, Some("./data"), Any).doc("The directory for all data."),
     set("node.id", Int, Some("1"), AtLeast(0)).doc("This broker's id; a data directory keeps the one it began with."),
     set("broker.id", Int, Some("-1"), Any).doc("The older name of node.id; if both are set they must agree."),

@@ -74,8 +74,9 @@ impl Control {
     /// Begins to recover the metadata log.
     pub(crate) fn new(home: &mut Home, context: &mut Context<'_>, seed: u64) -> Control {
         let at = TopicPartition { topic: METADATA_TOPIC_ID, partition: 0 };
-        let dir = context.config.log_dir.join(format!("{}-0", controller::METADATA_TOPIC));
-        let log = home.log().open(at, dir, PartitionSettings::default(), context.out);
+        let name = format!("{}-0", controller::METADATA_TOPIC);
+        let settings = PartitionSettings { goes_on_when_full: true, ..PartitionSettings::default() };
+        let log = home.log().open(at, name, settings, context.out);
         Control {
             log,
             state: State::Replaying(Replay::new(log)),
@@ -106,6 +107,7 @@ impl Control {
                     Verdict::Fine
                 }
             },
+            Event::DirectoryOffline { dir } if !self.lies_in(dir, home) => Verdict::Fine,
             Event::DirectoryOffline { .. } => match self.state {
                 State::Replaying(_) => Verdict::Fatal("the log directory failed".to_owned()),
                 State::Running(_) | State::Failed => {
@@ -115,6 +117,11 @@ impl Control {
             },
             _ => Verdict::Fine,
         }
+    }
+
+    /// Whether the metadata log is, or may be, in a log directory.
+    fn lies_in(&self, dir: &std::path::Path, home: &mut Home) -> bool {
+        home.log().directory(self.log).is_none_or(|own| own == dir)
     }
 
     /// A completion for the replay.
@@ -319,7 +326,7 @@ impl Control {
             && snapshot_end <= end
         {
             self.snapshot = None;
-            home.log().drop_before(self.log, first, context.out);
+            home.log().drop_before(self.log, first);
         }
         if durable.iter().any(|(set, _)| self.ids.is_durable(*set)) {
             self.hand_out_ids(home, context);
@@ -419,7 +426,7 @@ pub(crate) fn read_token() -> Token {
 }
 
 /// The id that Kafka gives to its metadata topic.
-const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
 /// A shorter history is not worth a snapshot.
 const SNAPSHOT_RECORDS_MIN: u64 = 10_000;

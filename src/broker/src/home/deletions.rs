@@ -31,7 +31,7 @@ impl Home {
         let deletion = Deletion { request: delete.request, waiting, results: Vec::with_capacity(delete.parts.len()) };
         let (slot, generation) = self.deletions.insert(deletion);
         for part in delete.parts {
-            match self.delete_part(part, context) {
+            match self.delete_part(part) {
                 Ok((log, start)) => {
                     let deleting = Deleting { start, index: part.index, slot, generation };
                     self.deleting.entry(log).or_default().push(deleting);
@@ -43,7 +43,7 @@ impl Home {
     }
 
     /// Moves the start; where it will be.
-    fn delete_part(&mut self, part: DeletePart, context: &mut Context<'_>) -> Result<(LogRef, Offset), ErrorCode> {
+    fn delete_part(&mut self, part: DeletePart) -> Result<(LogRef, Offset), ErrorCode> {
         let partition = self.partitions.get(&part.at).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         if partition.state != State::Open {
             return Err(unopened_code(partition.state));
@@ -58,7 +58,7 @@ impl Home {
             return Err(ErrorCode::OffsetOutOfRange);
         }
         let log = partition.log;
-        let start = self.log.advance_start(log, before, context.out).map_err(append_code)?;
+        let start = self.log.advance_start(log, before).map_err(append_code)?;
         Ok((log, start))
     }
 

@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::home::append::{AckRef, Job, Stalled};
 use crate::home::deletions::{Deleting, Deletion};
 use crate::mail::{Letter, RequestRef};
+use crate::shard::CONTROL;
 use crate::topics::Known;
 
 /// The partitions of one shard.
@@ -118,8 +119,8 @@ impl Home {
                     self.log.set_settings(partition.log, settings);
                 }
                 None => {
-                    let dir = context.config.log_dir.join(format!("{}-{partition}", known.topic.name));
-                    let log = self.log.open(at, dir, settings, context.out);
+                    let name = format!("{}-{partition}", known.topic.name);
+                    let log = self.log.open(at, name, settings, context.out);
                     let leader = Leader::new(known.topic.leader_epoch, Offset::ZERO);
                     let config = known.config.clone();
                     self.partitions.insert(at, Partition { log, state: State::Opening, leader, config });
@@ -179,11 +180,13 @@ impl Home {
                 Event::Ready { log } if self.by_log.contains_key(&log) => retry = true,
                 Event::DirectoryOffline { dir } => {
                     tracing::error!(dir = %dir.display(), "log directory offline after a failed write");
-                    self.removing.clear();
+                    let log = &self.log;
+                    self.removing.retain(|removed| log.directory(*removed).is_some_and(|other| other != dir));
                     self.offline(&dir, context);
                     foreign.push(Event::DirectoryOffline { dir });
                 }
-                Event::Removed { .. } | Event::Truncated { .. } => {}
+                Event::Removed { .. } | Event::StartMoved { .. } => {}
+                Event::Adopted => context.post.send(CONTROL, Letter::Adopted),
                 other => foreign.push(other),
             }
         }
@@ -212,8 +215,18 @@ impl Home {
         [self.log.next_deadline(), retry].into_iter().flatten().min()
     }
 
-    pub(crate) fn close_logs(&mut self, out: &mut Effects) {
-        self.log.close_all(out);
+    /// Everything that was there at the start has been opened.
+    pub(crate) fn opened_all(&mut self) {
+        self.log.opened_all();
+    }
+
+    /// Removes what every shard has taken over from earlier runs with another number of shards.
+    pub(crate) fn discard_foreign(&mut self, out: &mut Effects) {
+        self.log.discard_foreign(out);
+    }
+
+    pub(crate) fn close_logs(&mut self) {
+        self.log.close_all();
     }
 
     pub(crate) fn invariants(&self) {
@@ -242,10 +255,10 @@ impl Home {
     }
 
     fn offline(&mut self, dir: &Path, context: &mut Context<'_>) {
-        if context.config.log_dir != dir {
-            return;
-        }
-        let all: Vec<TopicPartition> = self.partitions.keys().copied().collect();
+        let log = &self.log;
+        let lies_there = |partition: &&Partition| log.directory(partition.log) == Some(dir);
+        let there = self.partitions.iter().filter(|(_, partition)| lies_there(partition));
+        let all: Vec<TopicPartition> = there.map(|(at, _)| *at).collect();
         for at in all {
             self.fail_partition(at, context);
         }
@@ -324,6 +337,7 @@ impl Home {
 fn partition_settings(config: &TopicConfig) -> PartitionSettings {
     PartitionSettings {
         segment_bytes: config.segment_bytes,
+        goes_on_when_full: false,
         index_interval_bytes: config.index_interval_bytes,
         segment_ms: config.segment_ms,
         delete: config.cleanup_policy.delete,

@@ -54,7 +54,6 @@ impl Leftovers {
             let replaced = segments.iter().filter(|segment| base < *segment && *segment < end);
             for segment in replaced {
                 steps.push_back(Step::Remove(dir.join(format!("{:020}.log", segment.get()))));
-                steps.push_back(Step::Remove(dir.join(format!("{:020}.snapshot", segment.get()))));
             }
             steps.push_back(Step::Sync);
             steps.push_back(Step::Rename(dir.join(name), dir.join(format!("{:020}.log", base.get()))));
@@ -106,7 +105,6 @@ mod tests {
         let expected = [
             Step::Remove(file("00000000000000000009.log.cleaned")),
             Step::Remove(file("00000000000000000007.log")),
-            Step::Remove(file("00000000000000000007.snapshot")),
             Step::Sync,
             Step::Rename(file("00000000000000000005-00000000000000000009.log.swap"), file("00000000000000000005.log")),
             Step::Sync,

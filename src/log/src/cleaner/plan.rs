@@ -23,12 +23,21 @@ struct Dirty {
 impl Log {
     /// Looks at a log in its round: the dirtiest is compacted at the end of it.
     pub(crate) fn consider_cleaning(&mut self, log: LogRef, out: &mut Effects) {
-        let wall = self.house.wall;
+        let (wall, is_running) = (self.house.wall, self.cleaner.run.is_some());
         let partition = self.known(log);
-        if !partition.settings.compact || wall < partition.compacted.retry_at || self.cleaner.run.is_some() {
+        if !partition.settings.compact || wall < partition.compacted.retry_at || is_running {
             return;
         }
-        let dirty = match self.known(log).dirty_part(wall) {
+        let found = partition.dirty_part(wall);
+        let (root, unsettled) = (partition.root, std::mem::take(&mut partition.unsettled));
+        if unsettled {
+            let settle = &mut self.roots[root].checkpoint.settle;
+            if *settle == 0 {
+                *settle = 2;
+                self.wake();
+            }
+        }
+        let dirty = match found {
             Ok(Some(dirty)) => dirty,
             Ok(None) => return,
             Err(at) => return self.learn_index(log, at, out),
@@ -76,7 +85,13 @@ impl Partition {
         let Some(last) = self.segments.len().checked_sub(1) else { return Ok(None) };
         let from = self.compacted.to.max(self.start());
         let (mut clean_bytes, mut bytes, mut to, mut overdue) = (0, 0, from, false);
+        let settled_to = self.settled_to;
         for (at, segment) in self.segments.iter_mut().enumerate().take(last) {
+            if segment.end.offset > settled_to {
+                // A start after a crash might still write it anew.
+                self.unsettled = true;
+                break;
+            }
             if !segment.sealed || !segment.damages.is_empty() {
                 break;
             }

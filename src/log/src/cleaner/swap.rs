@@ -96,9 +96,7 @@ impl Log {
         new.age = Age::merged(ages.into_iter(), left, wall);
         let mut indexes: Vec<_> = sources.iter().flat_map(|base| partition.index_paths(*base)).collect();
         indexes.reverse();
-        let mut removing: Vec<_> = (sources.iter().skip(1))
-            .flat_map(|base| [partition.segment_path(*base), partition.snapshot_path(*base)])
-            .collect();
+        let mut removing: Vec<_> = (sources.iter().skip(1)).map(|base| partition.segment_path(*base)).collect();
         removing.reverse();
         let swap_path = partition.dir.join(format!("{:020}-{:020}.log.swap", base.get(), end.get()));
         partition.swap = Some(Box::new(Swap {
@@ -231,6 +229,7 @@ impl Log {
         if let Some(cold) = &mut partition.cold {
             cold.forget();
         }
+        self.touch(log);
         self.keep_index(log, base);
         self.scrub.forget(log, base, end);
         let chunks = gone.iter().flat_map(|segment| &segment.chunks);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use effect::{Done, Effects, Fault, File, FileKind, Instant, Op, OpKind, OpenMode, Pool, Token};
 use log::{
     Append, AppendError, Appended, Event, Log, LogConfig, LogRef, PartitionSettings, Piece, Read, ReadError, ReadFrom,
+    Run,
 };
 use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp, TopicPartition, Uuid};
 use record::{BatchBuilder, Codec, Producer};
@@ -39,12 +40,9 @@ pub struct Disk {
     /// The operation with this number fails with EIO.
     pub fail_at: Option<usize>,
     pub open_max: usize,
-    pub write_sizes: Vec<usize>,
-    /// Zeros written without a sync.
-    pub zeroed_bytes: usize,
-    /// What a question for room is answered.
     pub free_bytes: u64,
-    /// Other writes without a sync, to indexes and to what nobody reads yet: file, place and bytes.
+    pub write_sizes: Vec<usize>,
+    /// Written without a sync, since the last one: any sector may be on the device.
     unsynced: Vec<(usize, usize, Vec<u8>)>,
 }
 
@@ -52,6 +50,25 @@ impl Disk {
     pub fn random(&mut self) -> u64 {
         self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         self.seed >> 33
+    }
+
+    /// Removes a directory with all in it, durably.
+    pub fn forget(&mut self, path: &str) {
+        for names in [&mut self.names, &mut self.durable_names] {
+            names.retain(|name, _| !name.starts_with(path));
+        }
+        self.dirs.retain(|dir| !dir.starts_with(path));
+    }
+
+    /// No more room, until [`Disk::make_room`].
+    pub fn fill(&mut self) {
+        self.fail = Some((OpKind::Allocate, Fault::ENOSPC));
+        self.free_bytes = 0;
+    }
+
+    pub fn make_room(&mut self) {
+        self.fail = None;
+        self.free_bytes = 1 << 39;
     }
 
     pub fn file(&self, path: &str) -> Option<Vec<u8>> {
@@ -91,10 +108,10 @@ impl Disk {
             }
         }
         for (inode, offset, bytes) in std::mem::take(&mut self.unsynced) {
+            let mood = self.random() % 4;
             for (at, sector) in bytes.chunks(512).enumerate() {
-                let at = offset + at * 512;
-                if at < self.inodes[inode].now.len() && self.random().is_multiple_of(2) {
-                    put(&mut self.inodes[inode].durable, at, sector);
+                if self.random() % 4 < mood {
+                    put(&mut self.inodes[inode].durable, offset + at * 512, sector);
                 }
             }
         }
@@ -186,24 +203,9 @@ impl Disk {
                     }
                 }
                 let inode = &mut self.inodes[which];
-                let named = self.names.iter().find(|(_, inode)| **inode == which);
-                let suffix = named.and_then(|(name, _)| name.extension()?.to_str());
-                let may_be_lost =
-                    suffix.is_some_and(|suffix| ["cleaned", "index", "timeindex", "indexcheck"].contains(&suffix));
-                if !sync && (may_be_lost || bytes.iter().any(|byte| *byte != 0)) {
-                    assert!(
-                        may_be_lost || named.is_none(),
-                        "only indexes and what nobody reads yet are written without a sync"
-                    );
+                if !sync {
                     put(&mut inode.now, offset as usize, &bytes);
                     self.unsynced.push((which, offset as usize, bytes));
-                    return Ok(Done::Finished);
-                }
-                if !sync {
-                    assert!(offset as usize + bytes.len() <= inode.now.len(), "zeros only where there is space");
-                    let zeros = vec![0; bytes.len()];
-                    assert!(inode.now[offset as usize..][..bytes.len()] == zeros);
-                    self.zeroed_bytes += bytes.len();
                     return Ok(Done::Finished);
                 }
                 put(&mut inode.now, offset as usize, &bytes);
@@ -275,6 +277,12 @@ impl Disk {
                 self.names.retain(|name, _| !name.starts_with(&path));
                 Ok(Done::Finished)
             }
+            Op::SyncTree { .. } => {
+                self.unsynced.clear();
+                self.inodes.iter_mut().for_each(|inode| inode.durable = inode.now.clone());
+                self.durable_names = self.names.clone();
+                Ok(Done::Finished)
+            }
             Op::SyncDir { path } => {
                 self.durable_names.retain(|name, _| name.parent() != Some(&path));
                 let synced = self.names.iter().filter(|(name, _)| name.parent() == Some(&path));
@@ -305,6 +313,7 @@ pub struct World {
     pub wall: Timestamp,
     config: LogConfig,
     pool_bytes: usize,
+    all_opened: bool,
     /// No operation beyond this many completes.
     pub stop_after: usize,
     pub durable: BTreeMap<LogRef, Offset>,
@@ -318,8 +327,8 @@ pub fn at(partition: u32) -> TopicPartition {
     TopicPartition { topic: TOPIC, partition }
 }
 
-pub fn dir(partition: u32) -> PathBuf {
-    PathBuf::from(format!("/data/t-{partition}"))
+pub fn name(partition: u32) -> String {
+    format!("t-{partition}")
 }
 
 impl World {
@@ -332,7 +341,7 @@ impl World {
         let metrics = Arc::new(metrics::ShardMetrics::default());
         let log = Log::new(config.clone(), pool.clone(), metrics.clone());
         World {
-            disk: Disk { seed, ..Disk::default() },
+            disk: Disk { seed, dirs: [PathBuf::from("/data")].into(), free_bytes: 1 << 39, ..Disk::default() },
             log,
             out: Effects::default(),
             events: Vec::new(),
@@ -342,6 +351,7 @@ impl World {
             metrics,
             config,
             pool_bytes,
+            all_opened: false,
             stop_after: usize::MAX,
             durable: BTreeMap::new(),
             file_bytes: 0,
@@ -355,6 +365,9 @@ impl World {
     /// Begins anew on what the disk holds.
     pub fn restart(&mut self) {
         self.out = Effects::default();
+        self.all_opened = false;
+        let number = self.config.runs.len() as u64 + 1;
+        self.config.runs.push(Run { number, salt: number });
         self.pool = Pool::new(self.pool_bytes);
         self.log = Log::new(self.config.clone(), self.pool.clone(), self.metrics.clone());
         self.events.clear();
@@ -405,8 +418,9 @@ impl World {
     /// Turns until nothing is in flight.
     pub fn settle(&mut self) {
         let mut idle = 0;
-        for _ in 0..200_000 {
-            if self.turn() {
+        for _ in 0..40_000 {
+            let due = self.log.next_deadline().is_some_and(|at| at <= self.now.plus_ms(150));
+            if self.turn() || due {
                 idle = 0;
             } else {
                 idle += 1;
@@ -415,7 +429,7 @@ impl World {
                 return;
             }
         }
-        panic!("the log does not come to rest");
+        panic!("the log does not come to rest {:?} {:?}", self.disk.begun, self.log.next_deadline());
     }
 
     /// Lets time pass until the scrub has looked at everything once.
@@ -432,7 +446,7 @@ impl World {
     }
 
     pub fn open_with(&mut self, partition: u32, settings: PartitionSettings) -> LogRef {
-        let log = self.log.open(at(partition), dir(partition), settings, &mut self.out);
+        let log = self.log.open(at(partition), name(partition), settings, &mut self.out);
         self.settle();
         log
     }
@@ -446,6 +460,7 @@ impl World {
     }
 
     pub fn append(&mut self, log: LogRef, batch: &[u8]) -> Result<Appended, AppendError> {
+        self.opened_all();
         let max_timestamp = record::Header::peek(batch).expect("a batch").max_timestamp;
         let append = Append { batch, max_timestamp, leader_epoch: LeaderEpoch(4), log_append_time: None };
         self.log.append(log, self.wall, append)
@@ -460,7 +475,7 @@ impl World {
 
     /// Turns until nothing is in flight and nothing is due soon.
     pub fn work(&mut self) {
-        for _ in 0..200_000 {
+        for _ in 0..40_000 {
             let busy = self.turn();
             let due = self.log.next_deadline().is_some_and(|at| at <= self.now.plus_ms(500));
             if !busy && !due || self.disk.completed >= self.stop_after {
@@ -508,11 +523,12 @@ impl World {
         let mut all = Vec::new();
         while offset < end {
             let from = ReadFrom { offset, up_to: end, max_bytes, min_one_batch: true };
-            let (bytes, next) = self.read_once(log, from).expect("readable");
+            let (bytes, next) =
+                self.read_once(log, from).unwrap_or_else(|error| panic!("{error:?}: {:?}", self.events));
             assert!(offset < next, "a read goes on");
             let mut batches = record::Batches::new(&bytes);
             for batch in batches.by_ref() {
-                assert!(batch.is_ok(), "whole batches only");
+                assert!(batch.is_ok(), "whole batches only: {batch:?} at {offset:?}");
             }
             assert_eq!(batches.position_bytes(), bytes.len());
             all.extend(bytes);
@@ -521,8 +537,17 @@ impl World {
         all
     }
 
+    /// Says that nothing else of an earlier run will be opened.
+    pub fn opened_all(&mut self) {
+        if !self.all_opened {
+            self.all_opened = true;
+            self.log.opened_all();
+        }
+    }
+
     pub fn close(&mut self) {
-        self.log.close_all(&mut self.out);
+        self.opened_all();
+        self.log.close_all();
         self.settle();
         assert!(self.events.contains(&Event::Closed));
     }

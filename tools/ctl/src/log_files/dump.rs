@@ -8,6 +8,7 @@ use record::{BatchView, Header, Record, RecordHeader, Records, TimestampType};
 use serde_json::{Value, json};
 
 use super::Verdict;
+use super::frames;
 use super::index::{Entries, Entry, OffsetEntry, TimeEntry};
 use super::kind::{FileKind, base_offset};
 use super::line::{Form, Lines, nullable_json, nullable_text, text};
@@ -33,6 +34,7 @@ pub fn dump(path: &Path, options: DumpOptions, out: &mut dyn Write) -> io::Resul
         Some(FileKind::Segment) => dump_segment(path, options.records, &mut lines),
         Some(FileKind::OffsetIndex) => dump_index::<OffsetEntry>(path, base_offset, &mut lines),
         Some(FileKind::TimeIndex) => dump_index::<TimeEntry>(path, base_offset, &mut lines),
+        Some(FileKind::Frames) => frames::dump(path, &mut lines),
         Some(FileKind::Headed(known)) => match known.check(&mut window)? {
             Ok(head) => {
                 let (version, bytes) = (head.version, head.payload_bytes);

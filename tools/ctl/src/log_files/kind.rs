@@ -5,6 +5,7 @@ use std::path::Path;
 
 use model::Offset;
 
+use super::frames;
 use super::head::{self, Known};
 
 /// The kinds that can be shown. A kind to come, with a magic, gets a variant here and an arm in `dump`.
@@ -13,6 +14,7 @@ pub(crate) enum FileKind {
     Segment,
     OffsetIndex,
     TimeIndex,
+    Frames,
     Headed(&'static Known),
 }
 
@@ -23,6 +25,7 @@ impl FileKind {
         let suffix = |suffix: &str| name.ends_with(suffix) || name.contains(&format!("{suffix}."));
         match head::known(start) {
             Some(known) => Some(FileKind::Headed(known)),
+            None if frames::begins(start) || frames::is_named(name) => Some(FileKind::Frames),
             None if suffix(".timeindex") => Some(FileKind::TimeIndex),
             None if suffix(".index") => Some(FileKind::OffsetIndex),
             None if suffix(".log") || start.get(MAGIC_AT) == Some(&2) => Some(FileKind::Segment),
@@ -57,6 +60,8 @@ mod tests {
         starts("00000000000000000000.timeindex", &[], "TimeIndex");
         starts("00000000000000000000.log", b"CLPS", "Headed");
         starts("anything", &[2; 61], "Segment");
+        starts("2.0.7.journal", &[0; 61], "Frames");
+        starts("anything", b"CLJF", "Frames");
         assert_eq!(of("partition.metadata", b"version: 0\n"), None);
     }
 

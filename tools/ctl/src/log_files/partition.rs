@@ -15,7 +15,8 @@ use super::segment::{Found, Segment};
 use super::verify::Report;
 use super::window::Window;
 
-/// Checks the directory. `at_rest`: no broker writes to it, so that even the last segment must be whole.
+/// Checks the directory. `at_rest`: no broker writes to it and no journal is beside it, so that even the last segment must
+/// be whole.
 pub(crate) fn check(directory: &Path, at_rest: bool, report: &mut Report<'_>) -> io::Result<()> {
     let files = files(directory)?;
     let mut state = State::default();
@@ -154,7 +155,11 @@ fn check_segment(
     if let Some((position, what)) = tail {
         match (place.last, place.at_rest) {
             (true, true) => report.damage(path, position, &format!("{what}; a torn tail, if the broker was killed"))?,
-            (true, false) => report.note(path, position, &format!("{what}; a broker is writing here"))?,
+            (true, false) => report.note(
+                path,
+                position,
+                &format!("{what}; a broker is writing here, or the journal has the rest"),
+            )?,
             (false, _) => report.damage(path, position, what)?,
         }
     }

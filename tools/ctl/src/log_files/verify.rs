@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::kind::base_offset;
 use super::line::{Form, Lines};
-use super::{Verdict, partition};
+use super::{Verdict, frames, partition};
 
 /// Checks a data directory, or a partition's own, and reports on `out`. An error is the directory's or the output's;
-/// damage is reported and told by the verdict. While a broker has the directory, what is wrong at the end of a
-/// partition's last segment is only noted: it may just be written.
+/// damage is reported and told by the verdict. While a broker has the directory, or where there is a journal, what is
+/// wrong at the end of a partition's last segment is only noted: it may just be written, or the journal has the rest.
 pub fn verify(directory: &Path, form: Form, out: &mut dyn Write) -> io::Result<Verdict> {
     let mut report = Report { lines: Lines::new(form, out), sum: Sum::default() };
     let at_rest = !in_use(directory)?;
@@ -23,8 +23,9 @@ pub fn verify(directory: &Path, form: Form, out: &mut dyn Write) -> io::Result<V
         for path in &files {
             partition::check_head(path, &mut report)?;
         }
+        let has_journal = frames::check(directory, at_rest, &mut report)?;
         for partition in &partitions {
-            partition::check(partition, at_rest, &mut report)?;
+            partition::check(partition, at_rest && !has_journal, &mut report)?;
         }
     }
     report.close()

@@ -1,14 +1,13 @@
-//! The producer snapshot: what a partition knew when a segment began, so that a start scans only that segment.
+//! What a partition knows besides its batches, and how a checkpoint says it.
 //!
-//! `<base offset, 20 digits>.snapshot`, padded with zeros to whole blocks, integers big-endian:
-//! magic "CLPS", version u16, reserved u16, payload length u32, CRC-32C of the payload u32, payload:
-//! max timestamp i64, its batch's base offset i64; epochs: count u32, (epoch i32, first offset i64)*;
-//! producers: count u32, (id i64, epoch i16, batches u8, (base sequence i32, last sequence i32, base offset i64,
-//! last offset i64, timestamp i64)*)*.
-//! Owns the format. Never touches a file. Nothing that a disk gives back is believed without the checksum.
+//! Integers big-endian: version u8; max timestamp i64, its batch's base offset i64; epochs: count u32, (epoch i32, first
+//! offset i64)*; producers: count u32, (id i64, epoch i16, batches u8, (base sequence i32, last sequence i32, base offset
+//! i64, last offset i64, timestamp i64)*)*.
+//! Owns the encoding. Never touches a file; whoever does has verified a checksum.
 
 use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
+use crate::journal::frame::Fields;
 use crate::producers::{Known, Producers, REMEMBERED_MAX, Remembered};
 
 /// What a partition knows besides its batches.
@@ -33,15 +32,6 @@ impl Default for Knowledge {
     }
 }
 
-/// Why a snapshot is of no use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unusable {
-    /// Not whole: an older one, or none, does as well.
-    Torn,
-    /// Of a version that this build does not know.
-    Version(u16),
-}
-
 impl Knowledge {
     /// Takes in one batch.
     pub(crate) fn absorb(&mut self, header: &record::Header, wall: Option<Timestamp>, producers_max: usize) {
@@ -57,8 +47,16 @@ impl Knowledge {
         }
     }
 
+    /// What was known when `end` was the end, and `max` the largest timestamp with its offset: of a producer that is
+    /// at its limit a little less, and all of that was acknowledged long ago.
+    pub(crate) fn before(&self, end: Offset, max: (Timestamp, Offset)) -> Knowledge {
+        let (max_timestamp, max_timestamp_at) = max;
+        let leader_epochs = self.leader_epochs.iter().filter(|(_, first)| *first < end).copied().collect();
+        Knowledge { producers: self.producers.before(end), leader_epochs, max_timestamp, max_timestamp_at }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut payload = Vec::new();
+        let mut payload = vec![VERSION];
         payload.extend(self.max_timestamp.0.to_be_bytes());
         payload.extend(self.max_timestamp_at.to_wire().to_be_bytes());
         payload.extend(length(self.leader_epochs.len()).to_be_bytes());
@@ -79,37 +77,15 @@ impl Knowledge {
                 payload.extend(batch.timestamp.0.to_be_bytes());
             }
         }
-        let mut file = Vec::with_capacity(HEAD_BYTES + payload.len());
-        file.extend(MAGIC);
-        file.extend(VERSION.to_be_bytes());
-        file.extend([0; 2]);
-        file.extend(length(payload.len()).to_be_bytes());
-        file.extend(crc(&payload).to_be_bytes());
-        file.extend(payload);
-        file
+        payload
     }
 
-    pub(crate) fn decode(file: &[u8]) -> Result<Knowledge, Unusable> {
-        let mut head = Reader(file);
-        if head.take::<4>() != Some(MAGIC) {
-            return Err(Unusable::Torn);
+    /// `None` if it is of another version, or not whole.
+    pub(crate) fn decode(payload: &[u8]) -> Option<Knowledge> {
+        let mut reader = Fields(payload);
+        if reader.u8()? != VERSION {
+            return None;
         }
-        let version = head.u16().ok_or(Unusable::Torn)?;
-        if version != VERSION {
-            return Err(Unusable::Version(version));
-        }
-        let payload = (|| {
-            head.u16()?;
-            let length = usize::try_from(head.u32()?).ok()?;
-            let stated = head.u32()?;
-            let payload = head.0.get(..length)?;
-            (crc(payload) == stated).then_some(payload)
-        })();
-        payload.and_then(Knowledge::decode_payload).ok_or(Unusable::Torn)
-    }
-
-    pub(crate) fn decode_payload(payload: &[u8]) -> Option<Knowledge> {
-        let mut reader = Reader(payload);
         let mut knowledge = Knowledge {
             max_timestamp: Timestamp(reader.i64()?),
             max_timestamp_at: reader.offset()?,
@@ -121,7 +97,7 @@ impl Knowledge {
         for _ in 0..reader.u32()? {
             let id = ProducerId(reader.i64()?);
             let mut producer = Known { epoch: ProducerEpoch(reader.i16()?), batches: Default::default(), seen: None };
-            let [count] = reader.take::<1>()?;
+            let count = reader.u8()?;
             if usize::from(count) > REMEMBERED_MAX {
                 return None;
             }
@@ -140,53 +116,11 @@ impl Knowledge {
     }
 }
 
-/// Fields off the front; a loop over a count ends with the bytes.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*field)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.take().map(u16::from_be_bytes)
-    }
-
-    fn i16(&mut self) -> Option<i16> {
-        self.take().map(i16::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    fn i32(&mut self) -> Option<i32> {
-        self.take().map(i32::from_be_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.take().map(i64::from_be_bytes)
-    }
-
-    fn offset(&mut self) -> Option<Offset> {
-        self.i64().and_then(Offset::from_wire)
-    }
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
-    u32::try_from(sum).expect("a 32-bit checksum fits 32 bits")
-}
-
 fn length(count: usize) -> u32 {
     u32::try_from(count).expect("a snapshot is far smaller than 4 GiB")
 }
 
-const MAGIC: [u8; 4] = *b"CLPS";
-const VERSION: u16 = 1;
-const HEAD_BYTES: usize = 16;
+const VERSION: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -208,29 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_back_through_padding() {
-        let mut file = sample().encode();
-        file.resize(4096, 0);
-        assert_eq!(Knowledge::decode(&file), Ok(sample()));
-    }
-
-    #[test]
-    fn no_cut_or_flipped_file_is_believed() {
-        let file = sample().encode();
-        for cut in 0..file.len() {
-            assert_eq!(Knowledge::decode(&file[..cut]), Err(Unusable::Torn));
+    fn what_was_written_is_read_back_and_no_cut_is() {
+        let payload = sample().encode();
+        assert_eq!(Knowledge::decode(&payload), Some(sample()));
+        for cut in 0..payload.len() {
+            assert_eq!(Knowledge::decode(&payload[..cut]), None);
         }
-        for at in 16..file.len() {
-            let mut flipped = file.clone();
-            flipped[at] ^= 1;
-            assert_eq!(Knowledge::decode(&flipped), Err(Unusable::Torn));
-        }
-    }
-
-    #[test]
-    fn an_unknown_version_is_refused_by_number() {
-        let mut file = sample().encode();
-        file[5] = 9;
-        assert_eq!(Knowledge::decode(&file), Err(Unusable::Version(9)));
+        let mut other = payload.clone();
+        other[0] = 9;
+        assert_eq!(Knowledge::decode(&other), None);
     }
 }

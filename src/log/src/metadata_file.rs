@@ -1,46 +1,32 @@
-//! Small files that are written once: `partition.metadata` and producer snapshots.
-//! Owns their content and how it is read back. Invariant: a file counts only after its write was synced.
+//! `partition.metadata`: whose a directory is. Kafka's format.
+//! Owns its content and how it is read back.
 
 use effect::{BufMut, Chunk, File, WriteBuf};
-use model::{Offset, TopicId};
+use model::TopicId;
 
-/// A small file on its way.
+/// The file on its way.
 #[derive(Debug)]
-pub(crate) struct Small {
-    pub(crate) what: What,
+pub(crate) struct MetadataFile {
     pub(crate) content: Vec<u8>,
     pub(crate) file: Option<File>,
-    /// The chunk that the disk reads from.
-    pub(crate) memory: Option<Chunk>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum What {
-    Metadata,
-    /// Of the segment that begins here.
-    Snapshot(Offset),
-}
-
-impl Small {
-    pub(crate) fn new(what: What, content: Vec<u8>) -> Small {
-        assert!(!content.is_empty());
-        Small { what, content, file: None, memory: None }
+impl MetadataFile {
+    pub(crate) fn new(topic: TopicId) -> MetadataFile {
+        MetadataFile { content: metadata(topic), file: None }
     }
 
     /// The content in whole blocks, in memory that holds it.
-    pub(crate) fn blocks(&mut self, memory: BufMut) -> WriteBuf {
+    pub(crate) fn blocks(&self, memory: BufMut) -> WriteBuf {
         let mut chunk = Chunk::new(memory);
         chunk.append(&self.content);
-        let blocks = chunk.blocks(0..self.content.len());
-        self.memory = Some(chunk);
-        blocks
+        chunk.blocks(0..self.content.len())
     }
 }
 
 pub(crate) const METADATA_NAME: &str = "partition.metadata";
 
-/// The file that says whose directory this is; Kafka's format.
-pub(crate) fn metadata(topic: TopicId) -> Vec<u8> {
+fn metadata(topic: TopicId) -> Vec<u8> {
     format!("version: 0\ntopic_id: {topic}\n").into_bytes()
 }
 
