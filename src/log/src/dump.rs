@@ -198,6 +198,7 @@ pub fn judge(files: Vec<(String, Vec<u8>)>, runs: &[Run]) -> Result<usize, Refus
                 What::MissingFrame(sequence) => format!("frame {sequence} is missing before later ones"),
                 What::Unintelligible => "a whole frame says what this release does not understand".to_owned(),
                 What::Version(version) => format!("frame version {version}, which this release does not know"),
+                What::TooLong => "longer than any file of ours".to_owned(),
             };
             Err(Refusal { file: damage.file, position: damage.position, what })
         }

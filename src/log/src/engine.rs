@@ -455,6 +455,8 @@ impl Log {
                 self.pump_swap(log, out);
             }
             State::Removing => self.pump_remove(log, out),
+            // What it acknowledged goes on to its segments, for the next start.
+            State::Failed if partition.opened && !offline => self.pump_destage(log, out),
             State::Closed | State::Failed => {}
         }
     }
@@ -500,7 +502,12 @@ impl Log {
                     self.recovering -= 1;
                 }
                 self.known(log).state = State::Failed;
-                tracing::error!(dir = %dir.display(), ?failure, "log offline");
+                if failure == Failure::Missing {
+                    // Said once, of the log directory that is not there.
+                    tracing::debug!(name = %self.known(log).name, "log offline: its log directory is not there");
+                } else {
+                    tracing::error!(dir = %dir.display(), ?failure, "log offline");
+                }
                 self.events.push(Event::Failed { log, failure });
                 self.start_recoveries(out);
                 self.look_after_fault(log, out);
@@ -518,6 +525,10 @@ impl Log {
         }
         match partition.state {
             State::Removing => self.pump_remove(log, out),
+            State::Failed if closing && partition.opened => {
+                partition.state = State::Closing;
+                self.mark_dirty(log);
+            }
             State::Failed if closing => self.closed(log),
             _ => {}
         }

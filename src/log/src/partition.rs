@@ -106,6 +106,8 @@ pub(crate) struct Partition {
     pub(crate) settling_to: Offset,
     /// The cleaner waits for that.
     pub(crate) unsettled: bool,
+    /// It was recovered: what is in memory is all that is known of it, even once it cannot be read any more.
+    pub(crate) opened: bool,
     /// To be removed as soon as its recovery is over.
     pub(crate) doomed: bool,
     /// What is known of its compaction.
@@ -167,11 +169,17 @@ impl Partition {
             settling_to: Offset::ZERO,
             unsettled: false,
             drop_busy: false,
+            opened: false,
             doomed: false,
             compacted: Compacted::default(),
             swap: None,
             learning: false,
         }
+    }
+
+    /// Whether checkpoints speak of it, and its segments are written.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.state, State::Open | State::Closing) || (self.opened && matches!(self.state, State::Failed))
     }
 
     /// The first record that is not deleted.

@@ -388,6 +388,7 @@ impl Log {
         let root = partition.root;
         self.roots[root].logs += 1;
         let partition = self.known(log);
+        partition.opened = true;
         partition.state = State::Open;
         let doomed = partition.doomed;
         self.recovering -= 1;

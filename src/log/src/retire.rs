@@ -98,8 +98,8 @@ impl Log {
             let partition = self.known(log);
             match &partition.state {
                 State::Recovering(recovery) if recovery.stage == Stage::Queued => self.closed(log),
-                State::Failed => self.closed(log),
-                State::Open => {
+                State::Failed if !partition.opened => self.closed(log),
+                State::Open | State::Failed => {
                     partition.state = State::Closing;
                     if !partition.trimmed && partition.segments.last().is_some_and(|last| last.end.position > 0) {
                         self.touch(log);

@@ -250,7 +250,12 @@ impl Home {
 
     fn failed(&mut self, log: LogRef, failure: log::Failure, context: &mut Context<'_>) {
         let Some(at) = self.by_log.get(&log).copied() else { return };
-        tracing::error!(topic = %at.topic, partition = at.partition, ?failure, "partition offline");
+        if failure == log::Failure::Missing {
+            // Said once, of the log directory that is not there.
+            tracing::debug!(topic = %at.topic, partition = at.partition, "partition offline");
+        } else {
+            tracing::error!(topic = %at.topic, partition = at.partition, ?failure, "partition offline");
+        }
         self.fail_partition(at, context);
     }
 

@@ -22,7 +22,7 @@ use crate::job::RootWork;
 use crate::journal::FileState;
 use crate::journal::frame::{HEAD_BYTES, Head, Kind, crc};
 use crate::journal::name::DIRECTORY;
-use crate::partition::{Goal, State};
+use crate::partition::Goal;
 use crate::root::Stage;
 use crate::segment::BLOCK;
 use crate::{Log, LogRef};
@@ -188,7 +188,7 @@ impl Log {
             let Some(log) = cycle.collect.pop_front() else { return };
             let is_last = cycle.collect.is_empty();
             let Some(partition) = self.partition(log).filter(|partition| partition.root == root) else { continue };
-            if !matches!(partition.state, State::Open | State::Closing) {
+            if !partition.is_kept() {
                 continue;
             }
             if partition.direct.is_some() || partition.swap.is_some() {

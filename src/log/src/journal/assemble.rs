@@ -55,6 +55,8 @@ pub(crate) enum What {
     Unintelligible,
     /// A format version that this build does not know.
     Version(u16),
+    /// No file of ours is this long.
+    TooLong,
 }
 
 /// All frames of one lane, as an earlier run had it.

@@ -8,7 +8,7 @@ use effect::{Done, Effects, Fault, File, FileKind, Op, OpenMode};
 use crate::Log;
 use crate::engine::is_shortage;
 use crate::job::RootWork;
-use crate::journal::assemble::{ReadFile, assemble};
+use crate::journal::assemble::{Damage, ReadFile, What, assemble};
 use crate::journal::name::{DIRECTORY, Name, Superseded};
 use crate::journal::{FileState, JournalFile};
 use crate::root::Stage;
@@ -65,10 +65,10 @@ impl Log {
             (ReadStep::MakeDir, _) => {
                 self.begin_writing(root, out);
             }
-            (ReadStep::List, Done::Listed(entries)) => {
-                self.listed(root, &entries);
-                self.read_next(root, out);
-            }
+            (ReadStep::List, Done::Listed(entries)) => match self.listed(root, &entries) {
+                Ok(()) => self.read_next(root, out),
+                Err(damage) => self.root_damaged(root, &damage, out),
+            },
             (ReadStep::Open, Done::Opened(file)) => self.read_frames_window(root, file, out),
             (ReadStep::Read(file), Done::Filled(buf)) => {
                 let (_, bytes) = self.roots[root].reading.current.as_mut().expect("a file is being read");
@@ -89,7 +89,7 @@ impl Log {
         }
     }
 
-    fn listed(&mut self, root: usize, entries: &[(String, FileKind)]) {
+    fn listed(&mut self, root: usize, entries: &[(String, FileKind)]) -> Result<(), Damage> {
         let (lanes, lane) = (self.config.lanes, self.config.lane);
         let state = &mut self.roots[root];
         state.superseded = entries.iter().filter_map(|(text, _)| Superseded::parse(text)).collect();
@@ -99,6 +99,9 @@ impl Log {
             // With as many shards as now, every log was where it is now.
             if !is_own && name.lanes == lanes {
                 continue;
+            }
+            if *len > FILE_BYTES_MAX {
+                return Err(Damage { file: text.clone(), position: FILE_BYTES_MAX, what: What::TooLong });
             }
             state.reading.queue.push(name);
             if is_own {
@@ -114,6 +117,7 @@ impl Log {
             }
         }
         state.reading.queue.sort_unstable();
+        Ok(())
     }
 
     pub(crate) fn read_next(&mut self, root: usize, out: &mut Effects) {
@@ -160,3 +164,5 @@ impl Log {
 }
 
 const WINDOW_BYTES: usize = 1 << 20;
+/// Nothing of ours comes near this; it is read into memory.
+const FILE_BYTES_MAX: u64 = 1 << 30;
