@@ -202,6 +202,8 @@ fn parts(
 ) -> Parts {
     let plan = shared.plan;
     let cache_bytes = plan.cache_bytes / plan.shard_count;
+    let sizes = plan.config.log_dirs.iter().filter_map(|dir| ring::filesystem_bytes(dir));
+    let filesystem_bytes = sizes.min().unwrap_or(u64::MAX);
     let asked = plan.config.queued_max_request_bytes.and_then(|bytes| usize::try_from(bytes).ok());
     // At least one request of the largest size must fit.
     let request_bytes = asked.unwrap_or(REQUEST_BYTES).max(2 * plan.config.socket_request_max_bytes);
@@ -214,6 +216,9 @@ fn parts(
         chunks: Pool::of_slabs(cache_bytes + TAIL_BYTES),
         log: log::LogConfig {
             cache_bytes,
+            journal_bytes_max: JOURNAL_BYTES
+                .min(filesystem_bytes / 16 / plan.shard_count as u64)
+                .max(JOURNAL_BYTES_MIN),
             roots: plan.config.log_dirs.clone(),
             lost: shared.data_dirs.lost.clone(),
             runs: shared.data_dirs.runs.clone(),
@@ -386,6 +391,10 @@ const PORT_PATIENCE: Duration = Duration::from_millis(1000);
 const PORT_RETRY: Duration = Duration::from_millis(10);
 const ADMIN_LISTENER: &str = "corelog.admin.listener";
 
+/// A shard's journal in a log directory, at most; all of them together a sixteenth of the smallest filesystem ...
+const JOURNAL_BYTES: u64 = 128 << 20;
+/// ... but never less than it takes to go on.
+const JOURNAL_BYTES_MIN: u64 = 4 << 20;
 /// Letters in one mailbox.
 const MAILBOX_CAPACITY: usize = 1024;
 /// Receive buffers of a shard: they should stay within its share of the cache.

@@ -18,6 +18,14 @@ pub fn buffered_opens() -> u64 {
     BUFFERED_OPENS.load(Ordering::Relaxed)
 }
 
+/// The size of the filesystem that a directory is on, bytes; `None` where the kernel does not say.
+pub fn filesystem_bytes(path: &Path) -> Option<u64> {
+    match space(path) {
+        Ok(Done::Space { total_bytes, .. }) => Some(total_bytes),
+        _ => None,
+    }
+}
+
 /// Counts an open without direct I/O, and says so the first time.
 pub(crate) fn count_buffered_open(path: &Path) {
     if BUFFERED_OPENS.fetch_add(1, Ordering::Relaxed) == 0 {

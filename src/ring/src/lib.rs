@@ -16,7 +16,7 @@ mod uring;
 mod wakers;
 mod world;
 
-pub use file::buffered_opens;
+pub use file::{buffered_opens, filesystem_bytes};
 pub use listen::bind;
 pub use machine::{allowed_cores, default_shards, memory_allowed_bytes, pin_to, raise_nofile_limit};
 pub use poll::Poll;
