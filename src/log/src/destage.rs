@@ -71,15 +71,13 @@ impl Log {
         let (root, at) = (partition.root, partition.segments.len() - 1);
         let segment = &partition.segments[at];
         let wanted = (segment.end.position + segment.step / 2).next_multiple_of(BLOCK).min(most);
-        if partition.allocating || self.roots[root].no_space {
-            return;
-        }
-        let partition = self.known(log);
-        let segment = &partition.segments[at];
-        if segment.allocated == 0 || wanted <= segment.allocated {
+        if partition.allocating || segment.allocated == 0 || wanted <= segment.allocated {
             return;
         }
         let base = segment.base;
+        if self.roots[root].no_space {
+            return;
+        }
         if let Some((handle, file)) = self.acquire(log, base, Mode::Write, out) {
             self.allocate(log, at, wanted, handle, file, out);
         }

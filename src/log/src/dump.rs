@@ -177,9 +177,9 @@ fn of_record(record: &Record) -> Entry {
     Entry::Log {
         start: record.start,
         closed: record.closed.len(),
-        segment: record.base,
-        end: record.end.offset,
-        position: record.end.position,
+        segment: record.last.base,
+        end: record.last.end.offset,
+        position: record.last.end.position,
         producers: record.knowledge.producers.by_id.len(),
     }
 }

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 
 use model::{Offset, Timestamp, TopicPartition};
 
-use crate::checkpoint::record::ClosedSegment;
+use crate::checkpoint::record::SegmentRecord;
 use crate::cleaner::{Compacted, Swap};
 use crate::cold::Cold;
 use crate::index::Place;
 use crate::knowledge::Knowledge;
 use crate::metadata_file::MetadataFile;
 use crate::recovery::Recovery;
-use crate::segment::{BLOCK, MemoryChunk, Segment};
+use crate::segment::{BLOCK, Segment};
 use crate::{PartitionSettings, ReadError};
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub(crate) struct Partition {
     pub(crate) chunk_bytes: usize,
     pub(crate) cold: Option<Box<Cold>>,
     /// Segments that are dropped, the first first, and whether one's file is being removed.
-    pub(crate) dropping: VecDeque<ClosedSegment>,
+    pub(crate) dropping: VecDeque<SegmentRecord>,
     /// The files of the first one's index that are there still.
     pub(crate) dropping_index: Vec<PathBuf>,
     pub(crate) drop_busy: bool,
@@ -249,8 +249,7 @@ impl Partition {
             return Need::Directory;
         }
         let segment = &self.segments[at];
-        let parts = segment.chunks_from(segment.destaged).take(PARTS_MAX);
-        let reach = parts.last().map_or(segment.end.position, MemoryChunk::end);
+        let reach = segment.write_reach();
         let reach = if reach < target { reach / BLOCK * BLOCK } else { target };
         let to = reach.min(segment.destaged + DESTAGE_BYTES_MAX);
         let needed = to.next_multiple_of(BLOCK);
@@ -350,8 +349,6 @@ const DESTAGE_BYTES_MIN: u64 = 256 << 10;
 const PREPARED_BYTES_MIN: u64 = 2 << 20;
 /// One write of such bytes.
 const DESTAGE_BYTES_MAX: u64 = 1 << 20;
-/// A kernel takes 1024 parts in one write.
-const PARTS_MAX: usize = 512;
 /// An idle partition holds one chunk of this size.
 pub(crate) const CHUNK_BYTES_MIN: usize = 4096;
 /// Chunks double with a partition's traffic up to here.

@@ -10,7 +10,7 @@ use model::{Offset, Timestamp};
 use record::Header;
 
 use crate::age::Age;
-use crate::checkpoint::record::{ClosedSegment, Record};
+use crate::checkpoint::record::{Record, SegmentRecord};
 use crate::files::Mode;
 use crate::index::{Index, Place};
 use crate::job::{RecoverStep, Work};
@@ -31,7 +31,7 @@ impl Log {
         recovery.entries = entries.into();
         match record {
             Some((run, record)) => {
-                let index = index_of(&record).unwrap_or_else(|| Index::resumed(record.base, record.end));
+                let index = index_of(&record).unwrap_or_else(|| Index::resumed(record.last.base, record.last.end));
                 recovery.record_run = Some(run);
                 let partition = self.known(log);
                 partition.start = record.start;
@@ -41,16 +41,17 @@ impl Log {
                 partition.dir_durable = record.has_directory;
                 partition.on_disk = record.has_directory;
                 partition.trimmed = record.is_trimmed;
-                partition.segments = record.closed.iter().map(ClosedSegment::segment).collect();
+                partition.segments = record.closed.iter().map(SegmentRecord::segment).collect();
                 partition.compacted.to = record.compacted_to;
-                let mut last = Segment::new(record.base);
-                last.end = record.end;
-                last.durable = record.end;
-                last.destaged = record.end.position / BLOCK * BLOCK;
+                let mut last = Segment::new(record.last.base);
+                last.end = record.last.end;
+                last.durable = record.last.end;
+                last.destaged = record.last.end.position / BLOCK * BLOCK;
                 last.allocated = last.destaged;
                 last.named = record.has_directory && last.destaged > 0;
-                last.max_timestamp = (record.max_timestamp != Timestamp::NONE).then_some(record.max_timestamp);
-                last.age = Age::known(record.first_time, record.largest_time);
+                last.max_timestamp =
+                    (record.last.max_timestamp != Timestamp::NONE).then_some(record.last.max_timestamp);
+                last.age = Age::known(record.last.first_time, record.last.largest_time);
                 last.index = Some(index);
                 partition.segments.push(last);
                 self.restore_tail(log, &record.tail);
@@ -348,8 +349,8 @@ enum Replayed {
 
 /// The index of a segment that is shorter than a block, all of which the checkpoint has; `None` of a longer one.
 fn index_of(record: &Record) -> Option<Index> {
-    let mut index = Index::new(record.base);
-    if record.end.position >= BLOCK {
+    let mut index = Index::new(record.last.base);
+    if record.last.end.position >= BLOCK {
         return None;
     }
     let mut at = 0;

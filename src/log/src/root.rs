@@ -75,7 +75,7 @@ impl Root {
 
     /// What counts as an operation of a log and is none of the kernel's.
     pub(crate) fn carried(&self) -> usize {
-        self.journal.in_flight.as_ref().map_or(0, |frame| frame.carried.len() + frame.notes.len())
+        self.journal.in_flight.as_ref().map_or(0, |frame| frame.carried.len() + frame.starts.len())
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -95,7 +95,8 @@ impl Log {
 
     pub(crate) fn root_done(&mut self, root: usize, work: RootWork, done: Result<Done, Fault>, out: &mut Effects) {
         match work {
-            RootWork::Close | RootWork::Remove => {}
+            RootWork::Close => {}
+            RootWork::Remove => self.root_file_removed(root, done),
             RootWork::Discard(step) => self.discard_step(root, step, done, out),
             RootWork::Read(step) => self.read_step(root, step, done, out),
             RootWork::File(number, step) => self.file_step(root, number, step, done, out),
@@ -115,7 +116,7 @@ impl Log {
     /// A frame failed: what it carried is durable never.
     fn unframed(&mut self, root: usize) {
         let frame = self.roots[root].journal.in_flight.take().expect("a frame was in flight");
-        for log in frame.carried.iter().map(|carried| carried.log).chain(frame.notes.iter().map(|(log, _)| *log)) {
+        for log in frame.carried.iter().map(|carried| carried.log).chain(frame.starts.iter().map(|(log, _)| *log)) {
             self.known(log).ops -= 1;
         }
     }
@@ -212,13 +213,17 @@ impl Log {
         match self.roots[root].stage {
             Stage::Unread => {}
             Stage::Reading => self.read_next(root, out),
-            Stage::Making => self.want_first_file(root, out),
-            Stage::Ready => {
-                if self.roots[root].journal.is_ready() {
-                    self.commit(root, out);
-                }
-                self.checkpoint_retried(root, out);
-            }
+            Stage::Making => self.want_file(root, out),
+            // The end of the turn sees to frames and checkpoints.
+            Stage::Ready => {}
+        }
+    }
+
+    /// A file that nothing needs stays until the next start if it cannot be removed.
+    fn root_file_removed(&self, root: usize, done: Result<Done, Fault>) {
+        if let Err(fault) = done {
+            let dir = self.roots[root].path.display();
+            tracing::warn!(%dir, %fault, "an old file of the journal is not removed");
         }
     }
 

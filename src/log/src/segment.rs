@@ -188,6 +188,12 @@ impl Segment {
         self.chunks.iter().skip(self.first_chunk(from))
     }
 
+    /// How far one write of what is not destaged reaches.
+    pub(crate) fn write_reach(&self) -> u64 {
+        let parts = self.chunks_from(self.destaged).take(PARTS_MAX);
+        parts.last().map_or(self.end.position, MemoryChunk::end)
+    }
+
     fn first_chunk(&self, from: u64) -> usize {
         self.chunks.partition_point(|chunk| chunk.end() <= from)
     }
@@ -246,3 +252,5 @@ impl Segment {
 pub(crate) const ALLOCATE_BYTES_MIN: u64 = 64 * 1024;
 /// ... doubling to here.
 pub(crate) const ALLOCATE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A kernel takes 1024 parts in one write; a batch alone has fewer (see `cache.rs`).
+const PARTS_MAX: usize = 512;

@@ -5,9 +5,8 @@
 use effect::{Done, Effects, Fault, Op};
 use model::Offset;
 
-use crate::checkpoint::record::ClosedSegment;
+use crate::checkpoint::record::SegmentRecord;
 use crate::job::Work;
-use crate::journal::Note;
 use crate::partition::State;
 use crate::{AppendError, Event, Log, LogRef};
 
@@ -31,14 +30,14 @@ impl Log {
                 self.events.push(Event::StartMoved { log, start });
             } else {
                 // An earlier move is on its way; this one is answered with it.
-                self.roots[root].journal.notes.push_back((log, Note::Start(start)));
+                self.roots[root].journal.starts.push_back((log, start));
             }
             self.wake();
             return Ok(start);
         }
         partition.start = to;
         let all_gone = to == partition.end();
-        self.roots[root].journal.notes.push_back((log, Note::Start(to)));
+        self.roots[root].journal.starts.push_back((log, to));
         self.touch(log);
         self.wake();
         if all_gone {
@@ -58,9 +57,8 @@ impl Log {
         }
     }
 
-    /// A note is durable.
-    pub(crate) fn noted(&mut self, log: LogRef, note: Note, out: &mut Effects) {
-        let Note::Start(offset) = note;
+    /// It is durable where a log begins.
+    pub(crate) fn start_moved(&mut self, log: LogRef, offset: Offset, out: &mut Effects) {
         let partition = self.known(log);
         partition.droppable = partition.droppable.max(offset);
         self.events.push(Event::StartMoved { log, start: offset });
@@ -92,7 +90,7 @@ impl Log {
             let mut bytes = 0;
             for segment in partition.segments.drain(..count).collect::<Vec<_>>() {
                 bytes += segment.chunks.iter().map(|chunk| chunk.chunk.capacity()).sum::<usize>();
-                partition.dropping.push_back(ClosedSegment::of(&segment));
+                partition.dropping.push_back(SegmentRecord::of(&segment));
             }
             if partition.dropping_index.is_empty() && !partition.drop_busy {
                 let next = partition.dropping.front().map(|next| next.base).unwrap_or_default();

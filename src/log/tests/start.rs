@@ -2,7 +2,7 @@
 
 mod world;
 
-use log::{AppendError, Event, PartitionSettings, ReadError, ReadFrom, TimeLookup};
+use log::{AppendError, Event, LogConfig, PartitionSettings, ReadError, ReadFrom, TimeLookup};
 use model::{Offset, Timestamp};
 use world::{World, batch, marks};
 
@@ -94,4 +94,33 @@ fn a_log_that_is_gone_or_closed_refuses() {
     assert_eq!(world.log.advance_start(log, Offset::new(1)), Err(AppendError::Gone));
     world.settle();
     assert_eq!(world.log.advance_start(log, Offset::new(1)), Err(AppendError::Gone));
+}
+
+/// More starts move at once than what is left of the journal's file takes in one frame.
+#[test]
+fn starts_of_many_logs_go_in_as_many_frames_as_they_need() {
+    let mut world = World::with_pool(3, LogConfig { journal_bytes_max: 4 << 20, ..LogConfig::default() }, 64 << 20);
+    let logs: Vec<_> = (0..2500)
+        .map(|partition| world.log.open(world::at(partition), world::name(partition), SMALL, &mut world.out))
+        .collect();
+    world.settle();
+    for log in &logs {
+        world.append(*log, &batch(0, 90, 16)).expect("appended");
+    }
+    world.settle();
+    for round in 1..=40 {
+        // Frames of other sizes between, so that every rest of a file comes about.
+        for _ in 0..round % 7 {
+            world.append(logs[0], &batch(0, 1, 10)).expect("appended");
+            world.settle();
+        }
+        for log in &logs {
+            assert_eq!(world.log.advance_start(*log, Offset::new(round)), Ok(Offset::new(round)));
+        }
+        world.settle();
+    }
+    assert_eq!(world.events.iter().filter(|event| matches!(event, Event::StartMoved { .. })).count(), 2500 * 40);
+    world.crash();
+    let log = world.open(2499);
+    assert_eq!(world.log.start(log), Some(Offset::new(40)));
 }

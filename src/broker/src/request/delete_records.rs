@@ -11,23 +11,15 @@ use crate::context::Context;
 use crate::handlers::is_internal;
 use crate::mail::{DeletePart, DeleteRecords, DeleteResult, Letter, RequestRef};
 use crate::request::Reply;
+use crate::request::split::{Split, SplitTopic};
 
 /// A request on its way.
 pub(crate) struct DeleteRecordsState {
     version: i16,
     correlation_id: i32,
-    topics: Vec<Topic>,
-    /// Where each part of the letters belongs: topic and partition of `topics`.
-    places: Vec<(usize, usize)>,
-    awaiting: usize,
+    split: Split<DeleteResult>,
     /// What is not durable by then counts as timed out.
     pub(crate) deadline: Instant,
-}
-
-/// A topic as the response repeats it: each partition's index with its result.
-struct Topic {
-    name: Box<str>,
-    results: Vec<(i32, DeleteResult)>,
 }
 
 impl DeleteRecordsState {
@@ -41,48 +33,33 @@ impl DeleteRecordsState {
     ) -> (DeleteRecordsState, bool) {
         let timeout_ms = u64::try_from(request.timeout_ms).unwrap_or(0).max(TIMEOUT_MS_MIN);
         let deadline = context.now.plus_ms(timeout_ms);
-        let (topics, places) = (Vec::with_capacity(request.topics.len()), Vec::new());
-        let mut state = DeleteRecordsState { version, correlation_id, topics, places, awaiting: 0, deadline };
+        let mut split = Split::new();
         let mut letters: Vec<Vec<DeletePart>> = context.post.shards().map(|_| Vec::new()).collect();
-        for (topic_at, topic) in request.topics.iter().enumerate() {
+        for topic in &request.topics {
             let known = context.topics.find(context.image, TopicRef::Name(&topic.name));
-            let mut results = Vec::with_capacity(topic.partitions.len());
-            for (partition_at, partition) in topic.partitions.iter().enumerate() {
+            split.push_topic(&topic.name, topic.partitions.len());
+            for partition in &topic.partitions {
                 let at = known.and_then(|known| known.partition(partition.partition_index));
                 let error = match (at, before(partition.offset)) {
                     (None, _) => ErrorCode::UnknownTopicOrPartition,
                     (Some(_), _) if is_internal(&topic.name) => ErrorCode::InvalidTopicException,
                     (Some(_), Err(error)) => error,
                     (Some(at), Ok(before)) => {
-                        let index = u32::try_from(state.places.len()).expect("a request has fewer than 2^32 parts");
-                        state.places.push((topic_at, partition_at));
+                        let index = split.push_asked(partition.partition_index, Err(ErrorCode::RequestTimedOut));
                         letters[context.topics.home(at).index()].push(DeletePart { index, at, before });
-                        // Until its home says otherwise.
-                        ErrorCode::RequestTimedOut
+                        continue;
                     }
                 };
-                results.push((partition.partition_index, Err(error)));
-            }
-            state.topics.push(Topic { name: topic.name.as_ref().into(), results });
-        }
-        for (shard, parts) in context.post.shards().zip(letters) {
-            if !parts.is_empty() {
-                state.awaiting += 1;
-                context.post.send(shard, Letter::DeleteRecords(DeleteRecords { request: id, parts }));
+                split.push_known(partition.partition_index, Err(error));
             }
         }
-        let waits = state.awaiting > 0;
-        (state, waits)
+        let waits = split.send(letters, context, |parts| Letter::DeleteRecords(DeleteRecords { request: id, parts }));
+        (DeleteRecordsState { version, correlation_id, split, deadline }, waits)
     }
 
     /// A home has answered. Returns whether that was the last.
     pub(crate) fn answered(&mut self, results: Vec<(u32, DeleteResult)>) -> bool {
-        for (index, result) in results {
-            let (topic, partition) = self.places[index as usize];
-            self.topics[topic].results[partition].1 = result;
-        }
-        self.awaiting -= 1;
-        self.awaiting == 0
+        self.split.answered(results)
     }
 
     /// The answer as far as it is known.
@@ -92,11 +69,12 @@ impl DeleteRecordsState {
             low_watermark: result.map_or(-1, Offset::to_wire),
             error_code: result.err().unwrap_or(ErrorCode::None).to_wire(),
         };
-        let topic = |topic: &Topic| DeleteRecordsTopicResult {
+        let topic = |topic: &SplitTopic<DeleteResult>| DeleteRecordsTopicResult {
             name: topic.name.to_string().into(),
             partitions: topic.results.iter().map(partition).collect(),
         };
-        let response = DeleteRecordsResponse { topics: self.topics.iter().map(topic).collect(), ..Default::default() };
+        let response =
+            DeleteRecordsResponse { topics: self.split.topics().iter().map(topic).collect(), ..Default::default() };
         let frame = response_frame(ApiKey::DeleteRecords, self.version, self.correlation_id, |writer| {
             response.encode(writer, self.version);
         });

@@ -10,21 +10,13 @@ use wire::{ApiKey, TopicRef, response_frame};
 use crate::context::Context;
 use crate::mail::{Letter, ListOffsets, OffsetPart, OffsetResult, RequestRef, WantedOffset};
 use crate::request::Reply;
+use crate::request::split::{Split, SplitTopic};
 
 /// A request on its way.
 pub(crate) struct ListOffsetsState {
     version: i16,
     correlation_id: i32,
-    topics: Vec<Topic>,
-    /// Where each part of the letters belongs: topic and partition of `topics`.
-    places: Vec<(usize, usize)>,
-    awaiting: usize,
-}
-
-/// A topic as the response repeats it: each partition's index with its result.
-struct Topic {
-    name: Box<str>,
-    results: Vec<(i32, OffsetResult)>,
+    split: Split<OffsetResult>,
 }
 
 impl ListOffsetsState {
@@ -36,48 +28,35 @@ impl ListOffsetsState {
         id: RequestRef,
         context: &mut Context<'_>,
     ) -> (ListOffsetsState, bool) {
-        let mut state =
-            ListOffsetsState { version, correlation_id, topics: Vec::new(), places: Vec::new(), awaiting: 0 };
+        let mut split = Split::new();
         let mut letters: Vec<Vec<OffsetPart>> = context.post.shards().map(|_| Vec::new()).collect();
-        for (topic_at, topic) in request.topics.iter().enumerate() {
+        for topic in &request.topics {
             let known = context.topics.find(context.image, TopicRef::Name(&topic.name));
-            let mut results = Vec::with_capacity(topic.partitions.len());
-            for (partition_at, partition) in topic.partitions.iter().enumerate() {
+            split.push_topic(&topic.name, topic.partitions.len());
+            for partition in &topic.partitions {
                 let at = known.and_then(|known| known.partition(partition.partition_index));
                 let error = match (wanted(partition.timestamp, version), at) {
                     (Err(error), _) => error,
                     (Ok(_), None) => ErrorCode::UnknownTopicOrPartition,
                     (Ok(wanted), Some(at)) => {
-                        let index = u32::try_from(state.places.len()).expect("a request has fewer than 2^32 parts");
-                        state.places.push((topic_at, partition_at));
+                        let unknown = OffsetResult::error(ErrorCode::None);
+                        let index = split.push_asked(partition.partition_index, unknown);
                         let leader_epoch = LeaderEpoch::from_wire(claimed_epoch(partition, version));
                         let home = context.topics.home(at);
                         letters[home.index()].push(OffsetPart { index, at, wanted, leader_epoch });
-                        ErrorCode::None
+                        continue;
                     }
                 };
-                results.push((partition.partition_index, OffsetResult::error(error)));
-            }
-            state.topics.push(Topic { name: topic.name.as_ref().into(), results });
-        }
-        for (shard, parts) in context.post.shards().zip(letters) {
-            if !parts.is_empty() {
-                state.awaiting += 1;
-                context.post.send(shard, Letter::ListOffsets(ListOffsets { request: id, parts }));
+                split.push_known(partition.partition_index, OffsetResult::error(error));
             }
         }
-        let waits = state.awaiting > 0;
-        (state, waits)
+        let waits = split.send(letters, context, |parts| Letter::ListOffsets(ListOffsets { request: id, parts }));
+        (ListOffsetsState { version, correlation_id, split }, waits)
     }
 
     /// A home has answered. Returns whether that was the last.
     pub(crate) fn answered(&mut self, results: Vec<(u32, OffsetResult)>) -> bool {
-        for (index, result) in results {
-            let (topic, partition) = self.places[index as usize];
-            self.topics[topic].results[partition].1 = result;
-        }
-        self.awaiting -= 1;
-        self.awaiting == 0
+        self.split.answered(results)
     }
 
     pub(crate) fn reply(&self, context: &Context<'_>) -> Reply {
@@ -88,11 +67,12 @@ impl ListOffsetsState {
             offset: result.offset.map_or(-1, Offset::to_wire),
             leader_epoch: result.leader_epoch.map_or(-1, LeaderEpoch::to_wire),
         };
-        let topic = |topic: &Topic| ListOffsetsTopicResponse {
+        let topic = |topic: &SplitTopic<OffsetResult>| ListOffsetsTopicResponse {
             name: topic.name.to_string().into(),
             partitions: topic.results.iter().map(partition).collect(),
         };
-        let response = ListOffsetsResponse { topics: self.topics.iter().map(topic).collect(), ..Default::default() };
+        let response =
+            ListOffsetsResponse { topics: self.split.topics().iter().map(topic).collect(), ..Default::default() };
         let frame = response_frame(ApiKey::ListOffsets, self.version, self.correlation_id, |writer| {
             response.encode(writer, self.version);
         });

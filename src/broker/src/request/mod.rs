@@ -8,6 +8,7 @@ pub(crate) mod fetch_session;
 pub(crate) mod list_offsets;
 pub(crate) mod produce;
 pub(crate) mod read_only;
+pub(crate) mod split;
 
 use effect::{Buf, File, Pool, ShardId};
 use log::Lease;

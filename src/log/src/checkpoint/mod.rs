@@ -12,15 +12,15 @@ pub(crate) mod record;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use effect::{Chunk, Done, Effects, Fault, File, Op, OpenMode};
+use effect::{Done, Effects, Fault, File, Op, OpenMode};
 
 use model::Offset;
 
-use crate::checkpoint::record::{ClosedSegment, Record, Tail};
+use crate::checkpoint::record::{Record, SegmentRecord, Tail};
 use crate::engine::{is_full, is_shortage};
 use crate::job::RootWork;
 use crate::journal::FileState;
-use crate::journal::frame::{HEAD_BYTES, Head, Kind, crc};
+use crate::journal::frame::{Head, Kind, crc};
 use crate::journal::name::DIRECTORY;
 use crate::partition::Goal;
 use crate::root::Stage;
@@ -135,7 +135,7 @@ impl Log {
     /// Whether nothing waits for the journal any more.
     fn is_committed(&self, root: usize) -> bool {
         let journal = &self.roots[root].journal;
-        journal.in_flight.is_none() && journal.waiting.is_empty() && journal.notes.is_empty()
+        journal.in_flight.is_none() && journal.waiting.is_empty() && journal.starts.is_empty()
     }
 
     /// Whether a clean stop has nothing left to write here.
@@ -216,9 +216,9 @@ impl Log {
         let mut tail = Vec::new();
         segment.lend(whole, end.position).iter().for_each(|part| tail.extend_from_slice(part));
         // Those whose files are not removed yet are dropped again by a start.
-        let mut closed: Vec<ClosedSegment> = partition.dropping.iter().copied().collect();
-        closed.extend(partition.segments[..at].iter().map(ClosedSegment::of));
-        let last = ClosedSegment::of(segment);
+        let mut closed: Vec<SegmentRecord> = partition.dropping.iter().copied().collect();
+        closed.extend(partition.segments[..at].iter().map(SegmentRecord::of));
+        let last = SegmentRecord { end, ..SegmentRecord::of(segment) };
         let is_trimmed = is_closing && partition.end() == end.offset;
         let base = segment.base;
         let goal = Goal { base, position: whole, trim: is_trimmed };
@@ -228,11 +228,7 @@ impl Log {
             is_trimmed: partition.trimmed || is_trimmed,
             start: partition.start(),
             closed,
-            base: segment.base,
-            end,
-            first_time: last.first_time,
-            largest_time: last.largest_time,
-            max_timestamp: last.max_timestamp,
+            last,
             compacted_to: partition.compacted.to,
             tail: Tail::Own(tail),
             knowledge: partition.knowledge.before(end.offset, partition.durable_max),
@@ -363,11 +359,6 @@ impl Log {
         let run = self.run();
         let cycle = self.cycle(root).expect("it is under way");
         let keep = cycle.keep;
-        let body = cycle.bodies.front().expect("there is one more to write");
-        let len = HEAD_BYTES + body.len();
-        // One at a time, as with the journal's frames.
-        let mut memory = self.take_memory(len).unwrap_or_else(|| self.pool.take_over(len));
-        let cycle = self.cycle(root).expect("it is under way");
         let body = cycle.bodies.pop_front().expect("there is one more to write");
         let last = cycle.bodies.is_empty();
         let file = self.roots[root].checkpoint.file.as_ref().expect("it is open");
@@ -381,12 +372,10 @@ impl Log {
             body_bytes: u32::try_from(body.len()).expect("a frame is far smaller than 4 GiB"),
             body_crc: crc(&body),
         };
-        let (bytes, crc) = head.encode();
-        memory.extend(&bytes);
-        memory.extend(&body);
-        let block = Chunk::new(memory).blocks(0..len);
-        let bytes = block.len() as u64;
-        let op = Op::Write { file: file.file, offset: file.position, bufs: vec![block], sync: true };
+        let (handle, offset) = (file.file, file.position);
+        let (frame, crc) = self.lay_frame(&head, std::iter::once(&body[..]));
+        let bytes = frame.len() as u64;
+        let op = Op::Write { file: handle, offset, bufs: vec![frame], sync: true };
         let step = CheckpointStep::Write { last, bytes, crc };
         self.submit_root(root, RootWork::Checkpoint(step), op, out);
     }
@@ -456,10 +445,6 @@ impl Log {
         }
         self.roots[root].checkpoint.pressed = true;
         self.retry_root(root);
-    }
-
-    pub(crate) fn checkpoint_retried(&mut self, root: usize, out: &mut Effects) {
-        self.pump_checkpoint(root, out);
     }
 }
 

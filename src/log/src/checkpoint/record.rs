@@ -13,9 +13,9 @@ use crate::journal::frame::Fields;
 use crate::knowledge::Knowledge;
 use crate::segment::Segment;
 
-/// A closed segment. Times are -1 where they are not known.
+/// A segment as a checkpoint states it. Times are -1 where they are not known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ClosedSegment {
+pub(crate) struct SegmentRecord {
     pub(crate) base: Offset,
     /// The offset after it, and its length.
     pub(crate) end: Place,
@@ -26,15 +26,30 @@ pub(crate) struct ClosedSegment {
     pub(crate) max_timestamp: Timestamp,
 }
 
-impl ClosedSegment {
-    pub(crate) fn of(segment: &Segment) -> ClosedSegment {
-        ClosedSegment {
+impl SegmentRecord {
+    pub(crate) fn of(segment: &Segment) -> SegmentRecord {
+        SegmentRecord {
             base: segment.base,
             end: segment.end,
             first_time: segment.age.first,
             largest_time: segment.age.largest,
             max_timestamp: segment.known_max_timestamp().unwrap_or(Timestamp::NONE),
         }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.base.to_wire().to_be_bytes());
+        put_place(out, self.end);
+        for time in [self.first_time, self.largest_time, self.max_timestamp] {
+            out.extend(time.0.to_be_bytes());
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<SegmentRecord> {
+        let (base, end) = (fields.offset()?, place(fields)?);
+        let (first_time, largest_time) = (Timestamp(fields.i64()?), Timestamp(fields.i64()?));
+        let max_timestamp = Timestamp(fields.i64()?);
+        Some(SegmentRecord { base, end, first_time, largest_time, max_timestamp })
     }
 
     /// The segment as a start has it.
@@ -57,19 +72,13 @@ pub(crate) struct Record {
     /// The first record that is not deleted.
     pub(crate) start: Offset,
     /// Closed segments, in order.
-    pub(crate) closed: Vec<ClosedSegment>,
-    /// The segment after them.
-    pub(crate) base: Offset,
-    /// Where its batches end: whole blocks of them are in the file, the rest is `tail`.
-    pub(crate) end: Place,
-    /// Its times, as in [`ClosedSegment`].
-    pub(crate) first_time: Timestamp,
-    pub(crate) largest_time: Timestamp,
-    pub(crate) max_timestamp: Timestamp,
+    pub(crate) closed: Vec<SegmentRecord>,
+    /// The segment after them: whole blocks of its batches are in the file, the rest is `tail`.
+    pub(crate) last: SegmentRecord,
     /// Everything before was compacted.
     pub(crate) compacted_to: Offset,
     pub(crate) tail: Tail,
-    /// Of every batch before `end`.
+    /// Of every batch before the end of the last segment.
     pub(crate) knowledge: Knowledge,
 }
 
@@ -99,18 +108,7 @@ impl Record {
         out.push(u8::from(self.has_directory) | u8::from(self.is_trimmed) << 1);
         out.extend(self.start.to_wire().to_be_bytes());
         out.extend(count(self.closed.len()).to_be_bytes());
-        for segment in &self.closed {
-            out.extend(segment.base.to_wire().to_be_bytes());
-            put_place(out, segment.end);
-            for time in [segment.first_time, segment.largest_time, segment.max_timestamp] {
-                out.extend(time.0.to_be_bytes());
-            }
-        }
-        out.extend(self.base.to_wire().to_be_bytes());
-        put_place(out, self.end);
-        for time in [self.first_time, self.largest_time, self.max_timestamp] {
-            out.extend(time.0.to_be_bytes());
-        }
+        self.closed.iter().chain([&self.last]).for_each(|segment| segment.encode(out));
         out.extend(self.compacted_to.to_wire().to_be_bytes());
         out.extend(count(self.tail.len()).to_be_bytes());
         out.extend_from_slice(&self.tail);
@@ -134,14 +132,9 @@ pub(crate) fn records(file: &Arc<Vec<u8>>, body: Range<usize>) -> Option<Vec<Rec
         let start = fields.offset()?;
         let mut closed = Vec::new();
         for _ in 0..fields.u32()? {
-            let (base, end) = (fields.offset()?, place(&mut fields)?);
-            let (first_time, largest_time) = (Timestamp(fields.i64()?), Timestamp(fields.i64()?));
-            let max_timestamp = Timestamp(fields.i64()?);
-            closed.push(ClosedSegment { base, end, first_time, largest_time, max_timestamp });
+            closed.push(SegmentRecord::decode(&mut fields)?);
         }
-        let (base, end) = (fields.offset()?, place(&mut fields)?);
-        let (first_time, largest_time) = (Timestamp(fields.i64()?), Timestamp(fields.i64()?));
-        let max_timestamp = Timestamp(fields.i64()?);
+        let last = SegmentRecord::decode(&mut fields)?;
         let compacted_to = fields.offset()?;
         let len = usize::try_from(fields.u32()?).ok()?;
         let from = body.end - fields.0.len();
@@ -149,21 +142,7 @@ pub(crate) fn records(file: &Arc<Vec<u8>>, body: Range<usize>) -> Option<Vec<Rec
         let tail = Tail::Read(Slice { file: file.clone(), range: from..from + len });
         let len = usize::try_from(fields.u32()?).ok()?;
         let knowledge = Knowledge::decode(fields.bytes(len)?)?;
-        let record = Record {
-            at,
-            has_directory,
-            is_trimmed,
-            start,
-            closed,
-            base,
-            end,
-            first_time,
-            largest_time,
-            max_timestamp,
-            compacted_to,
-            tail,
-            knowledge,
-        };
+        let record = Record { at, has_directory, is_trimmed, start, closed, last, compacted_to, tail, knowledge };
         records.push(record.check()?);
     }
     Some(records)
@@ -174,9 +153,10 @@ impl Record {
     fn check(self) -> Option<Self> {
         let ordered = self.closed.iter().zip(self.closed.iter().skip(1)).all(|(a, b)| a.end.offset == b.base)
             && self.closed.iter().all(|segment| segment.base <= segment.end.offset && in_reach(segment.end))
-            && self.closed.last().is_none_or(|last| last.end.offset == self.base);
-        let tail = usize::try_from(self.end.position % crate::segment::BLOCK).ok()?;
-        let fits = self.base <= self.end.offset && in_reach(self.end) && self.tail.len() == tail;
+            && self.closed.last().is_none_or(|last| last.end.offset == self.last.base);
+        let SegmentRecord { base, end, .. } = self.last;
+        let tail = usize::try_from(end.position % crate::segment::BLOCK).ok()?;
+        let fits = base <= end.offset && in_reach(end) && self.tail.len() == tail;
         (ordered && fits).then_some(self)
     }
 }

@@ -2,7 +2,7 @@
 //! Large appends go to their segment at the same time, and only their last, partial block into the frame. Which of both
 //! ways a log takes is decided anew for each frame, by how much waits.
 
-use effect::{Chunk, Effects, File, Op};
+use effect::{Chunk, Effects, File, Op, WriteBuf};
 use model::Offset;
 
 use crate::files::{HandleId, Mode};
@@ -12,15 +12,8 @@ use crate::journal::entry::{Body, ENTRY_HEAD_BYTES};
 use crate::journal::frame::{HEAD_BYTES, Head, Kind};
 use crate::journal::{FileState, Frame};
 use crate::partition::{Direct, State};
-use crate::segment::{BLOCK, MemoryChunk, Segment};
+use crate::segment::{BLOCK, Segment};
 use crate::{Event, Log, LogRef};
-
-/// A change that is not a batch.
-#[derive(Clone, Debug)]
-pub(crate) enum Note {
-    /// Records before the offset are gone.
-    Start(Offset),
-}
 
 /// What a frame brings a log.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +40,8 @@ enum Way {
 struct Gathered {
     body: Body,
     carried: Vec<Carried>,
+    /// Logs whose records before the offset are gone.
+    starts: Vec<(LogRef, Offset)>,
     directs: Vec<(LogRef, Offset, Place, HandleId, File)>,
     /// Logs that this frame is the first to speak of.
     resumed: Vec<LogRef>,
@@ -75,14 +70,7 @@ impl Log {
         }
         let Some(room) = self.frame_room(root, out) else { return };
         let mut gathered = Gathered::default();
-        let notes = std::mem::take(&mut self.roots[root].journal.notes);
-        let notes: Vec<_> = notes.into_iter().filter(|(log, _)| self.partition(*log).is_some()).collect();
-        for (log, note) in &notes {
-            self.gather_resume(*log, &mut gathered);
-            let at = self.known(*log).at;
-            let Note::Start(offset) = note;
-            gathered.body.start(at, *offset);
-        }
+        self.gather_starts(root, room, &mut gathered);
         let waiting = std::mem::take(&mut self.roots[root].journal.waiting);
         let mut left = waiting.into_iter();
         for log in left.by_ref() {
@@ -95,7 +83,20 @@ impl Log {
         }
         self.roots[root].journal.waiting.extend(left);
         if !gathered.body.is_empty() {
-            self.write_frame(root, gathered, notes, out);
+            self.write_frame(root, gathered, out);
+        }
+    }
+
+    /// Takes in the starts that have moved, as many as there is room for.
+    fn gather_starts(&mut self, root: usize, room: usize, gathered: &mut Gathered) {
+        while gathered.body.bytes() + 2 * ENTRY_HEAD_BYTES <= room
+            && let Some((log, start)) = self.roots[root].journal.starts.pop_front()
+        {
+            let Some(partition) = self.partition(log) else { continue };
+            let at = partition.at;
+            self.gather_resume(log, gathered);
+            gathered.body.start(at, start);
+            gathered.starts.push((log, start));
         }
     }
 
@@ -185,13 +186,10 @@ impl Log {
         }
     }
 
-    fn write_frame(&mut self, root: usize, gathered: Gathered, notes: Vec<(LogRef, Note)>, out: &mut Effects) {
-        let Gathered { body, carried, directs, resumed } = gathered;
-        let len = HEAD_BYTES + body.bytes();
-        // One frame at a time: without it nothing that holds memory would ever give it back.
-        let mut memory = self.take_memory(len).unwrap_or_else(|| self.pool.take_over(len));
+    fn write_frame(&mut self, root: usize, gathered: Gathered, out: &mut Effects) {
+        let Gathered { body, carried, starts, directs, resumed } = gathered;
         let run = self.run();
-        let journal = &mut self.roots[root].journal;
+        let journal = &self.roots[root].journal;
         let head = Head {
             kind: Kind::Journal,
             run,
@@ -202,12 +200,9 @@ impl Log {
             body_bytes: u32::try_from(body.bytes()).expect("a frame is far smaller than 4 GiB"),
             body_crc: body.crc(),
         };
-        let (bytes, crc) = head.encode();
-        memory.extend(&bytes);
-        body.parts().for_each(|part| memory.extend(part));
-        let mut chunk = Chunk::new(memory);
-        let block = chunk.blocks(0..len);
-        let bytes = block.len() as u64;
+        let (frame, crc) = self.lay_frame(&head, body.parts());
+        let bytes = frame.len() as u64;
+        let journal = &mut self.roots[root].journal;
         let at = journal.active.expect("there is room in it");
         let file = journal.files[at].file.expect("an active file is open");
         let offset = journal.position;
@@ -221,19 +216,30 @@ impl Log {
         for carried in &carried {
             self.known(carried.log).ops += 1;
         }
-        for (log, _) in &notes {
+        for (log, _) in &starts {
             self.known(*log).ops += 1;
         }
         for log in resumed {
             self.known(log).resume = None;
         }
         let issued = self.now;
-        self.roots[root].journal.in_flight = Some(Frame { carried, notes, bytes, issued });
-        let op = Op::Write { file, offset, bufs: vec![block], sync: true };
+        self.roots[root].journal.in_flight = Some(Frame { carried, starts, bytes, issued });
+        let op = Op::Write { file, offset, bufs: vec![frame], sync: true };
         self.submit_root(root, RootWork::Frame, op, out);
         for (log, base, to, handle, file) in directs {
             self.write_direct(log, base, to, handle, file, out);
         }
+    }
+
+    /// A frame's bytes, in memory to be written from, and the checksum by which the next one names it.
+    pub(crate) fn lay_frame<'a>(&mut self, head: &Head, parts: impl Iterator<Item = &'a [u8]>) -> (WriteBuf, u32) {
+        let len = HEAD_BYTES + head.body_bytes as usize;
+        // One frame at a time: without it nothing that holds memory would ever give it back.
+        let mut memory = self.take_memory(len).unwrap_or_else(|| self.pool.take_over(len));
+        let (bytes, crc) = head.encode();
+        memory.extend(&bytes);
+        parts.for_each(|part| memory.extend(part));
+        (Chunk::new(memory).blocks(0..len), crc)
     }
 
     fn write_direct(&mut self, log: LogRef, base: Offset, to: Place, handle: HandleId, file: File, out: &mut Effects) {
@@ -256,7 +262,7 @@ impl Log {
 
     /// A frame is durable.
     pub(crate) fn framed(&mut self, root: usize, out: &mut Effects) {
-        let Frame { carried, notes, bytes, issued } =
+        let Frame { carried, starts, bytes, issued } =
             self.roots[root].journal.in_flight.take().expect("a frame was in flight");
         self.wake();
         self.metrics.log_writes_total.add(1);
@@ -274,9 +280,9 @@ impl Log {
             }
             self.mark_dirty(log);
         }
-        for (log, note) in notes {
+        for (log, start) in starts {
             self.known(log).ops -= 1;
-            self.noted(log, note, out);
+            self.start_moved(log, start, out);
             self.mark_dirty(log);
         }
     }
@@ -366,8 +372,7 @@ fn journal_end(segment: &Segment, left: u64) -> Option<Place> {
 
 /// How far a direct write goes: whole batches, a few megabytes, in not too many parts, within the space there is.
 fn direct_end(segment: &Segment) -> Option<Place> {
-    let parts = segment.chunks_from(segment.destaged).take(PARTS_MAX);
-    let reach = parts.last().map_or(segment.end.position, MemoryChunk::end);
+    let reach = segment.write_reach();
     let fits = |end: &Place| {
         end.position - segment.destaged <= DIRECT_BYTES_MAX
             && end.position <= reach
@@ -384,7 +389,5 @@ const FRAME_BYTES_MIN: usize = 16 << 10;
 const JOURNAL_BATCH_BYTES_MAX: u64 = 4 << 20;
 /// A direct write gathers up to about this much: what a synced write costs besides its bytes is the same for all sizes.
 const DIRECT_BYTES_MAX: u64 = 4 << 20;
-/// A kernel takes 1024 parts in one write; a batch alone has fewer (see `cache.rs`).
-const PARTS_MAX: usize = 512;
 /// An idle log keeps a queue of at most this capacity.
 const PENDING_KEPT_MAX: usize = 4;

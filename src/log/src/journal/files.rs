@@ -14,6 +14,8 @@ use crate::root::Stage;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FileStep {
     Open,
+    /// The opening of a file of an earlier run, which was written before.
+    Reopen,
     Allocate,
     Zero(u64),
     Sync,
@@ -23,12 +25,7 @@ pub(crate) enum FileStep {
 }
 
 impl Log {
-    /// Makes the file that this run begins with.
-    pub(crate) fn want_first_file(&mut self, root: usize, out: &mut Effects) {
-        self.want_file(root, out);
-    }
-
-    /// Sees to it that a file is ready when the active one is full.
+    /// Sees to it that a file is ready to begin with, and when the active one is full.
     pub(crate) fn want_file(&mut self, root: usize, out: &mut Effects) {
         let most = self.config.journal_bytes_max;
         let offline = self.roots[root].offline;
@@ -54,11 +51,12 @@ impl Log {
     }
 
     /// Opens a file of an earlier run, to be used again.
-    pub(crate) fn reopen_file(&mut self, root: usize, number: u64, out: &mut Effects) {
+    fn reopen_file(&mut self, root: usize, number: u64, out: &mut Effects) {
         self.roots[root].journal.making = true;
+        self.journal_file(root, number).state = FileState::Making;
         let path = self.frames_path(root, number, false);
         let op = Op::Open { path, mode: OpenMode::Write };
-        self.submit_root(root, RootWork::File(number, FileStep::Open), op, out);
+        self.submit_root(root, RootWork::File(number, FileStep::Reopen), op, out);
     }
 
     /// A step of the making of a file is over.
@@ -85,26 +83,17 @@ impl Log {
         let next = match (step, done) {
             (FileStep::Open, Done::Opened(opened)) => {
                 file.file = Some(opened);
-                if file.state == FileState::Old {
-                    return self.file_made(root, number, out);
+                if unreserved {
+                    return self.zero(root, number, 0, out);
                 }
-                if !unreserved {
-                    let op = Op::Allocate { file: opened, offset: 0, len: bytes };
-                    return self.submit_root(root, RootWork::File(number, FileStep::Allocate), op, out);
-                }
-                match self.zeros(root, number, 0) {
-                    Some(next) => next,
-                    None => return self.file_failed(root, number, shortage(), out),
-                }
+                (FileStep::Allocate, Op::Allocate { file: opened, offset: 0, len: bytes })
             }
-            (FileStep::Allocate, _) => match self.zeros(root, number, 0) {
-                Some(next) => next,
-                None => return self.file_failed(root, number, shortage(), out),
-            },
-            (FileStep::Zero(to), _) if to < bytes => match self.zeros(root, number, to) {
-                Some(next) => next,
-                None => return self.file_failed(root, number, shortage(), out),
-            },
+            (FileStep::Reopen, Done::Opened(opened)) => {
+                file.file = Some(opened);
+                return self.file_made(root, number, out);
+            }
+            (FileStep::Allocate, _) => return self.zero(root, number, 0, out),
+            (FileStep::Zero(to), _) if to < bytes => return self.zero(root, number, to, out),
             (FileStep::Zero(_), _) => {
                 let file = file.file.expect("it was written");
                 (FileStep::Sync, Op::Sync { file })
@@ -118,7 +107,7 @@ impl Log {
                 (FileStep::SyncRoot, Op::SyncDir { path })
             }
             (FileStep::SyncDir | FileStep::SyncRoot, _) => return self.file_made(root, number, out),
-            (FileStep::Open, other) => panic!("an opening was answered by {other:?}"),
+            (FileStep::Open | FileStep::Reopen, other) => panic!("an opening was answered by {other:?}"),
         };
         self.submit_root(root, RootWork::File(number, next.0), next.1, out);
     }
@@ -201,12 +190,13 @@ impl Log {
     }
 
     /// The next write of zeros into a file that is being made.
-    fn zeros(&mut self, root: usize, number: u64, from: u64) -> Option<(FileStep, Op)> {
+    fn zero(&mut self, root: usize, number: u64, from: u64, out: &mut Effects) {
         let file = self.journal_file(root, number);
         let (bytes, handle) = (file.bytes, file.file.expect("it is open"));
         let len = (bytes - from).min(ZERO_BYTES_MAX);
-        let bufs = self.zero_blocks(len)?;
-        Some((FileStep::Zero(from + len), Op::Write { file: handle, offset: from, bufs, sync: false }))
+        let Some(bufs) = self.zero_blocks(len) else { return self.file_failed(root, number, shortage(), out) };
+        let op = Op::Write { file: handle, offset: from, bufs, sync: false };
+        self.submit_root(root, RootWork::File(number, FileStep::Zero(from + len)), op, out);
     }
 
     /// So many bytes of zeros, all of them the same few; `None` without memory for these.

@@ -17,8 +17,9 @@ mod read;
 use std::collections::VecDeque;
 
 use effect::{File, Instant};
+use model::Offset;
 
-pub(crate) use self::commit::{Carried, Note};
+pub(crate) use self::commit::Carried;
 pub(crate) use self::discard::DiscardStep;
 pub(crate) use self::files::FileStep;
 pub(crate) use self::read::{ReadStep, Reading};
@@ -45,8 +46,8 @@ pub(crate) struct Journal {
     pub(crate) in_flight: Option<Frame>,
     /// Logs with something that is in no frame yet; each at most once.
     pub(crate) waiting: VecDeque<LogRef>,
-    /// Changes that are not batches.
-    pub(crate) notes: VecDeque<(LogRef, Note)>,
+    /// Logs whose start moved, and where to, that are in no frame yet.
+    pub(crate) starts: VecDeque<(LogRef, Offset)>,
     /// Bytes of frames, and of direct writes, since the last checkpoint began.
     pub(crate) bytes: u64,
     pub(crate) direct_bytes: u64,
@@ -81,7 +82,7 @@ pub(crate) enum FileState {
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) carried: Vec<Carried>,
-    pub(crate) notes: Vec<(LogRef, Note)>,
+    pub(crate) starts: Vec<(LogRef, Offset)>,
     pub(crate) bytes: u64,
     pub(crate) issued: Instant,
 }
@@ -99,7 +100,7 @@ impl Journal {
             blocked: false,
             in_flight: None,
             waiting: VecDeque::new(),
-            notes: VecDeque::new(),
+            starts: VecDeque::new(),
             bytes: 0,
             direct_bytes: 0,
         }
@@ -112,7 +113,7 @@ impl Journal {
 
     /// Whether there is something to commit and nothing in the way but the end of the turn.
     pub(crate) fn is_ready(&self) -> bool {
-        self.in_flight.is_none() && self.active.is_some() && !(self.waiting.is_empty() && self.notes.is_empty())
+        self.in_flight.is_none() && self.active.is_some() && !(self.waiting.is_empty() && self.starts.is_empty())
     }
 
     pub(crate) fn total_bytes(&self) -> u64 {

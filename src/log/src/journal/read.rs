@@ -159,7 +159,7 @@ impl Log {
 
     fn begin_writing(&mut self, root: usize, out: &mut Effects) {
         self.roots[root].stage = Stage::Making;
-        self.want_first_file(root, out);
+        self.want_file(root, out);
     }
 }
 
