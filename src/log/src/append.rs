@@ -43,7 +43,7 @@ impl Log {
         }
         let (root, goes_on) = (partition.root, partition.settings.goes_on_when_full);
         let (must_roll, is_old) = (must_roll(partition, header), partition.is_old(time, wall));
-        if self.roots[root].no_space && !goes_on {
+        if !self.may_append(root, header.size_bytes as u64) && !goes_on {
             return Err(AppendError::NoSpace);
         }
         if must_roll || is_old {
@@ -95,6 +95,8 @@ impl Log {
         partition.knowledge.absorb(&header, Some(wall), producers_max);
         partition.trimmed = false;
         self.scratch = scratch;
+        let root = self.known(log).root;
+        self.use_room(root, header.size_bytes as u64);
         self.touch(log);
         self.mark_dirty(log);
         Appended {

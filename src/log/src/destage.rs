@@ -75,7 +75,7 @@ impl Log {
             return;
         }
         let base = segment.base;
-        if self.roots[root].no_space {
+        if self.room_ahead(root, BLOCK) < BLOCK {
             return;
         }
         if let Some((handle, file)) = self.acquire(log, base, Mode::Write, out) {
@@ -93,16 +93,17 @@ impl Log {
         out: &mut Effects,
     ) {
         let root = self.known(log).root;
-        let (no_space, unreserved) = (self.roots[root].no_space, self.roots[root].unreserved);
+        let unreserved = self.roots[root].unreserved;
+        let step = self.known(log).segments[at].step;
+        let step = self.room_ahead(root, step);
         let partition = self.known(log);
         let most = u64::from(partition.settings.segment_bytes).next_multiple_of(BLOCK);
         let segment = &mut partition.segments[at];
-        // On a full disk only what is needed is asked for.
-        let step = if no_space { 0 } else { segment.step };
         let target = (segment.allocated + step).next_multiple_of(BLOCK).min(most).max(needed);
         assert!(segment.allocated < target);
         let (base, offset) = (segment.base, segment.allocated);
         partition.allocating = true;
+        self.use_room(root, target - needed);
         let op = if unreserved {
             Op::SetLen { file, len: target }
         } else {

@@ -228,12 +228,16 @@ impl Log {
         self.trim_cache();
         self.pump_index_writer(out);
         self.pump_scrub(out);
+        self.ask_space(out);
         self.keep_house(wall, out);
     }
 
     /// When [`Log::tick`] has something to do even if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let later = [self.retry_at, self.scrub.next_deadline(), self.house_deadline()].into_iter().flatten().min();
+        let later = [self.retry_at, self.scrub.next_deadline(), self.house_deadline(), self.space_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         if self.dirty.is_empty() && !self.awake { later } else { Some(self.now) }
     }
 

@@ -149,10 +149,8 @@ pub(crate) enum RootWork {
     /// A file of the journal is made.
     File(u64, FileStep),
     Frame,
-    /// Whether a full disk has room again.
+    /// How much room there is.
     Space,
-    /// How much room there is, for retention.
-    Room,
     Checkpoint(CheckpointStep),
     Discard(DiscardStep),
 }

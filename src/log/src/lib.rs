@@ -54,6 +54,7 @@ mod retire;
 mod root;
 mod scrub;
 mod segment;
+mod space;
 mod start;
 mod time;
 

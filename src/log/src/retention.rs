@@ -7,13 +7,13 @@
 //!
 //! The clock may jump. As in Kafka, records count as old as the clock says, so a jump ahead deletes; it is logged.
 
-use effect::{Done, Effects, Fault, Instant, Op};
+use effect::{Effects, Instant};
 use model::{Offset, Timestamp};
 use std::collections::VecDeque;
 
 use crate::age::ms_since;
-use crate::job::RootWork;
 use crate::partition::State;
+use crate::space::SHORT_MS;
 use crate::{Log, LogRef};
 
 /// The rounds.
@@ -30,7 +30,6 @@ pub(crate) struct House {
     /// When retention is next due; rounds may come more often.
     retention_at: Option<Instant>,
     retaining: bool,
-    next_space: Option<Instant>,
     /// Nothing went for want of room since it was asked for.
     space_is_news: bool,
     /// Logs of which a segment's index is being read, for its age.
@@ -49,7 +48,6 @@ impl Default for House {
             next_round: None,
             retention_at: None,
             retaining: false,
-            next_space: None,
             space_is_news: false,
             learning: VecDeque::new(),
             oldest: Vec::new(),
@@ -79,7 +77,6 @@ impl Log {
         if self.closing.is_some() {
             return;
         }
-        self.ask_space(out);
         let now = self.now;
         if self.house.left == 0 && self.house.next_round.is_none_or(|at| at <= now) {
             self.begin_round();
@@ -122,8 +119,7 @@ impl Log {
             return None;
         }
         let round = if self.house.left > 0 { Some(self.now.plus_ms(1)) } else { self.house.next_round };
-        let space = self.house.next_space.filter(|_| self.config.free_bytes_min > 0);
-        [round, space, self.clean_deadline()].into_iter().flatten().min()
+        [round, self.clean_deadline()].into_iter().flatten().min()
     }
 
     /// The next round comes at once.
@@ -144,7 +140,7 @@ impl Log {
 
     fn begin_round(&mut self) {
         let now = self.now;
-        let is_short = self.roots.iter().any(|root| root.shortage_bytes > 0);
+        let is_short = self.roots.iter().any(|root| root.space.shortage_bytes > 0);
         let interval_ms = self.config.retention_check_ms.min(self.config.cleaner_backoff_ms);
         let house = &mut self.house;
         house.left = house.queue.len();
@@ -168,7 +164,7 @@ impl Log {
             if retaining {
                 self.expire(log, out);
             }
-            if self.roots[root].shortage_bytes > 0 {
+            if self.roots[root].space.shortage_bytes > 0 {
                 self.note_oldest(log, out);
             }
         }
@@ -287,49 +283,19 @@ impl Log {
             let (root, is_open) = (partition.root, matches!(partition.state, State::Open));
             let Some(first) = partition.segments.first().filter(|first| first.end.offset == to) else { continue };
             let bytes = first.end.position;
-            if is_open && freed[root] < self.roots[root].shortage_bytes {
+            if is_open && freed[root] < self.roots[root].space.shortage_bytes {
                 freed[root] += bytes;
                 self.retire_before(log, to, Reason::Space);
             }
         }
     }
 
-    fn ask_space(&mut self, out: &mut Effects) {
-        let now = self.now;
-        if self.config.free_bytes_min == 0 || self.house.next_space.is_some_and(|at| now < at) {
-            return;
-        }
-        let is_short = self.roots.iter().any(|root| root.shortage_bytes > 0);
-        self.house.next_space = Some(now.plus_ms(if is_short { SHORT_MS } else { SPACE_MS }));
-        for at in 0..self.roots.len() {
-            if !self.roots[at].offline {
-                let path = self.roots[at].path.clone();
-                self.submit_root(at, RootWork::Room, Op::Space { path }, out);
-            }
-        }
-    }
-
-    pub(crate) fn room_asked(&mut self, root: usize, done: Result<Done, Fault>) {
-        let (free, min) = match done {
-            Ok(Done::Space { free_bytes, .. }) => (free_bytes, self.config.free_bytes_min),
-            Ok(other) => panic!("a question for room was answered by {other:?}"),
-            Err(fault) => {
-                let dir = self.roots[root].path.display();
-                return tracing::warn!(%dir, %fault, "free space is not known");
-            }
-        };
+    /// A filesystem has said how much room there is; segments may go for it, and `soon` at once.
+    pub(crate) fn shortage_known(&mut self, soon: bool) {
         self.house.space_is_news = true;
-        let (before, short) = (self.roots[root].shortage_bytes, min.saturating_sub(free));
-        self.roots[root].shortage_bytes = short;
-        let dir = self.roots[root].path.display();
-        if before == 0 && short > 0 {
-            tracing::warn!(%dir, free, min, "little free space: the oldest segments go before their time");
+        if soon {
             self.house.next_round = Some(self.now);
-        } else if before > 0 && short == 0 {
-            tracing::info!(%dir, free, "enough free space again");
         }
-        let low = self.roots.iter().filter(|root| root.shortage_bytes > 0).count();
-        self.metrics.log_space_low.set(low as u64);
     }
 }
 
@@ -339,8 +305,5 @@ const VISITS_MAX: usize = 16;
 const SEGMENTS_MAX: usize = 64;
 /// Segments that go in a round for want of room, of all logs together.
 const OLDEST_MAX: usize = 16;
-/// How soon the next round comes while there is little room, and how often the room is asked for.
-const SHORT_MS: u64 = 1000;
-const SPACE_MS: u64 = 10_000;
 /// A clock that goes ahead this much faster than time is said to jump.
 const JUMP_MS: u64 = 60 * 60 * 1000;

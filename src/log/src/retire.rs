@@ -9,6 +9,7 @@ use effect::{Done, Effects, Fault, Op};
 use crate::job::{Job, Work};
 use crate::partition::State;
 use crate::recovery::Stage;
+use crate::space::Room;
 use crate::{Event, Log, LogRef};
 
 impl Log {
@@ -126,7 +127,7 @@ impl Log {
             if !self.is_checkpointed(root) {
                 continue;
             }
-            let is_stuck = self.roots[root].offline || self.roots[root].no_space;
+            let is_stuck = self.roots[root].offline || self.roots[root].space.room == Room::Full;
             for log in self.all_logs() {
                 let partition = self.known(log);
                 let is_done = matches!(partition.state, State::Closing) && partition.root == root;

@@ -9,12 +9,12 @@ use effect::{Done, Effects, Fault, Op};
 use model::TopicPartition;
 
 use crate::checkpoint::Checkpoints;
-use crate::engine::is_full;
 use crate::job::{Job, RootWork, Work};
 use crate::journal::assemble::{Damage, FoundLog};
 use crate::journal::frame::Run;
 use crate::journal::name::{Name, Superseded};
 use crate::journal::{Journal, Reading};
+use crate::space::Space;
 use crate::{Event, Log, LogRef};
 
 /// How far a start is.
@@ -32,8 +32,7 @@ pub(crate) struct Root {
     pub(crate) path: PathBuf,
     pub(crate) stage: Stage,
     pub(crate) offline: bool,
-    /// Something found no room: appends are refused until there is some again.
-    pub(crate) no_space: bool,
+    pub(crate) space: Space,
     /// Its filesystem cannot set space aside.
     pub(crate) unreserved: bool,
     pub(crate) journal: Journal,
@@ -45,12 +44,8 @@ pub(crate) struct Root {
     pub(crate) foreign: Vec<Name>,
     /// Which of them do not count any more.
     pub(crate) superseded: Vec<Superseded>,
-    /// It has less room than it should.
-    pub(crate) shortage_bytes: u64,
     /// Logs that lie here.
     pub(crate) logs: usize,
-    /// Asks for room, and has not heard yet.
-    pub(crate) asking: bool,
 }
 
 impl Root {
@@ -59,7 +54,7 @@ impl Root {
             path,
             stage: Stage::Unread,
             offline: false,
-            no_space: false,
+            space: Space::default(),
             unreserved: false,
             journal: Journal::new(),
             checkpoint: Checkpoints::default(),
@@ -67,9 +62,7 @@ impl Root {
             found: BTreeMap::new(),
             foreign: Vec::new(),
             superseded: Vec::new(),
-            shortage_bytes: 0,
             logs: 0,
-            asking: false,
         }
     }
 
@@ -108,7 +101,6 @@ impl Log {
                 }
             },
             RootWork::Space => self.space_asked(root, done),
-            RootWork::Room => self.room_asked(root, done),
             RootWork::Checkpoint(step) => self.checkpoint_step(root, step, done, out),
         }
     }
@@ -166,31 +158,12 @@ impl Log {
         self.partitions.iter().map(|(slot, generation, _)| LogRef { slot, generation }).collect()
     }
 
-    /// The disk is full: what asked for room is done again later, and until then appends are refused.
-    pub(crate) fn root_full(&mut self, root: usize, fault: Fault) {
-        assert!(is_full(fault));
-        if !self.roots[root].no_space {
-            self.roots[root].no_space = true;
-            let dir = self.roots[root].path.display();
-            tracing::warn!(%dir, %fault, "no space: appends are refused");
-        }
-        self.retry_root(root);
-    }
-
     /// The filesystem cannot set space aside: from now on files below this directory only grow in length.
     pub(crate) fn cannot_reserve(&mut self, root: usize, fault: Fault) {
         if !self.roots[root].unreserved {
             self.roots[root].unreserved = true;
             let dir = self.roots[root].path.display();
             tracing::warn!(%dir, %fault, "space cannot be reserved: a disk that fills up takes the log directory offline");
-        }
-    }
-
-    pub(crate) fn space_again(&mut self, root: usize) {
-        if self.roots[root].no_space {
-            self.roots[root].no_space = false;
-            let dir = self.roots[root].path.display();
-            tracing::info!(%dir, "space again: appends go on");
         }
     }
 
@@ -201,14 +174,8 @@ impl Log {
 
     /// Takes up what had to wait.
     pub(crate) fn root_retried(&mut self, root: usize, out: &mut Effects) {
-        let state = &self.roots[root];
-        if state.offline {
+        if self.roots[root].offline {
             return;
-        }
-        if state.no_space && !state.asking {
-            self.roots[root].asking = true;
-            let path = self.roots[root].path.clone();
-            self.submit_root(root, RootWork::Space, Op::Space { path }, out);
         }
         match self.roots[root].stage {
             Stage::Unread => {}
@@ -227,15 +194,6 @@ impl Log {
         }
     }
 
-    fn space_asked(&mut self, root: usize, done: Result<Done, Fault>) {
-        self.roots[root].asking = false;
-        match done {
-            Ok(Done::Space { free_bytes, .. }) if free_bytes >= SPACE_BYTES_MIN => self.space_again(root),
-            // A disk that doesn't even answer this will show it elsewhere.
-            _ => self.retry_root(root),
-        }
-    }
-
     /// What was found in other lanes is in this one's checkpoints.
     pub(crate) fn adopted(&mut self) {
         let is_done = |root: &Root| root.offline || root.foreign.is_empty() || root.checkpoint.count >= 2;
@@ -250,6 +208,3 @@ impl Log {
         self.retry_root(root);
     }
 }
-
-/// With less room than this a disk counts as full still.
-const SPACE_BYTES_MIN: u64 = 1 << 20;

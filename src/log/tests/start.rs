@@ -99,7 +99,8 @@ fn a_log_that_is_gone_or_closed_refuses() {
 /// More starts move at once than what is left of the journal's file takes in one frame.
 #[test]
 fn starts_of_many_logs_go_in_as_many_frames_as_they_need() {
-    let mut world = World::with_pool(3, LogConfig { journal_bytes_max: 4 << 20, ..LogConfig::default() }, 64 << 20);
+    let mut world =
+        World::with_pool(3, LogConfig { journal_bytes_max: (7 << 20) + 12_345, ..LogConfig::default() }, 64 << 20);
     let logs: Vec<_> = (0..2500)
         .map(|partition| world.log.open(world::at(partition), world::name(partition), SMALL, &mut world.out))
         .collect();

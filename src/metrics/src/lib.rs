@@ -84,6 +84,7 @@ shard_metrics! {
     log_bad_batches_total: Counter "Places in segments where what was written is not there any more.",
     log_faults_total: Counter "Failed disk operations.",
     log_expired_segments_total: Counter "Segments deleted by retention.",
+    log_directories_full: Gauge "Log directories that refuse appends for want of free space.",
     log_space_low: Gauge "Log directories with less free space than they should have.",
     log_cleaner_runs_total: Counter "Compactions finished.",
     log_cleaner_failures_total: Counter "Compactions given up because of a fault or a corrupt batch; tried again.",

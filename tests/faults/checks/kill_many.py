@@ -14,18 +14,20 @@ from harness.loopback import Loopback, require_root
 PARTITIONS = 300
 STALL_SECONDS = 1.0
 FILL_SECONDS = 120
-# What may be left of a disk that is full for a segment: less than it grows by.
-FREE_BYTES_MAX = 32 << 20
 
 
-def stalls(load, disk, what):
-    """Waits until the disk is full and nothing is acknowledged for a while."""
+def is_full(broker):
+    return any(value > 0 for name, value in broker.metrics().items() if "log_directories_full" in name)
+
+
+def stalls(load, broker, what):
+    """Waits until the broker says that its disk is full, and nothing is acknowledged for a while."""
     deadline = time.monotonic() + FILL_SECONDS
     seen, since = load.acknowledged, time.monotonic()
     while time.monotonic() - since < STALL_SECONDS:
         assert time.monotonic() < deadline, "still acknowledging %d s after %s" % (FILL_SECONDS, what)
         time.sleep(0.05)
-        if load.acknowledged != seen or disk.free_bytes() > FREE_BYTES_MAX:
+        if load.acknowledged != seen or not is_full(broker):
             seen, since = load.acknowledged, time.monotonic()
 
 
@@ -42,7 +44,7 @@ def kills(rng, count):
             time.sleep(rng.uniform(0.0, 1.0))
             if index == full_at:
                 disk.fill()
-                stalls(load, disk, "the disk was full")
+                stalls(load, broker, "the disk was full")
             broker.kill()
             if index == full_at:
                 disk.free()

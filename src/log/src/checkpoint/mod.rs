@@ -25,6 +25,7 @@ use crate::journal::name::DIRECTORY;
 use crate::partition::Goal;
 use crate::root::Stage;
 use crate::segment::BLOCK;
+use crate::space::Room;
 use crate::{Log, LogRef};
 
 /// One directory's checkpoints.
@@ -143,7 +144,7 @@ impl Log {
         let state = &self.roots[root];
         let checkpoint = &state.checkpoint;
         state.offline
-            || state.no_space
+            || state.space.room == Room::Full
             || !self.all_opened
             || (checkpoint.cycle.is_none() && checkpoint.touched.is_empty() && self.is_committed(root))
     }

@@ -9,6 +9,7 @@ use crate::job::RootWork;
 use crate::journal::name::{DIRECTORY, Name};
 use crate::journal::{FileState, JournalFile};
 use crate::root::Stage;
+use crate::segment::BLOCK;
 
 /// The making of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,12 +36,16 @@ impl Log {
             return;
         }
         let is_first = journal.files.iter().all(|file| file.state == FileState::Old);
-        let bytes = if is_first { FIRST_FILE_BYTES } else { FILE_BYTES }.min(most / 4).max(FIRST_FILE_BYTES);
+        let share = most / 4 / BLOCK * BLOCK;
+        let bytes = if is_first { FIRST_FILE_BYTES } else { FILE_BYTES }.min(share).max(FIRST_FILE_BYTES);
         let is_least = journal.files.iter().filter(|file| file.state != FileState::Old).count() < FILES_MIN;
-        if !is_least && journal.total_bytes() + bytes > most {
+        let total = journal.total_bytes();
+        if !is_least && (total + bytes > most || self.room_ahead(root, bytes) < bytes) {
             // The next checkpoint sets one free.
             return;
         }
+        self.use_room(root, 2 * bytes);
+        let journal = &mut self.roots[root].journal;
         journal.making = true;
         let number = journal.next_number;
         journal.next_number += 1;
@@ -122,9 +127,6 @@ impl Log {
         if journal.active.is_none() {
             journal.active = journal.files.iter().position(|file| file.number == number);
             self.journal_file(root, number).state = FileState::Active;
-        }
-        if self.roots[root].no_space {
-            self.space_again(root);
         }
         if self.roots[root].stage == Stage::Making {
             self.roots[root].stage = Stage::Ready;
