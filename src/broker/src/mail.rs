@@ -185,6 +185,8 @@ impl Fetched {
 pub(crate) struct ListOffsets {
     pub(crate) request: RequestRef,
     pub(crate) parts: Vec<OffsetPart>,
+    /// Of the first parts, while others wait for the disk.
+    pub(crate) results: Vec<(u32, OffsetResult)>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -71,7 +71,8 @@ impl Log {
         self.known(log).segments.clear();
     }
 
-    /// Looks at the oldest chunk; false if there is none. One that cannot go goes to the end of the line.
+    /// Looks at the oldest chunk, or at an older one of its log that could not go when it was its turn; false if there
+    /// is none. One that cannot go goes to the end of the line.
     fn evict_next(&mut self) -> bool {
         let Some((log, sequence)) = self.cache.pop_front() else { return false };
         let spare = &mut self.spare;
@@ -81,15 +82,18 @@ impl Log {
         let last = partition.segments.len().saturating_sub(1);
         for (at, segment) in partition.segments.iter_mut().enumerate() {
             let (Some(first), Some(newest)) = (segment.chunks.front(), segment.chunks.back()) else { continue };
+            if evictable(segment, at < last) {
+                let chunk = segment.chunks.pop_front().expect("there is a first");
+                self.cache_bytes -= chunk.chunk.capacity();
+                if chunk.sequence != sequence {
+                    self.cache.push_front((log, sequence));
+                }
+                return true;
+            }
             if sequence < first.sequence || newest.sequence < sequence {
                 continue;
             }
             let is_front = first.sequence == sequence;
-            if is_front && evictable(segment, at < last) {
-                let chunk = segment.chunks.pop_front().expect("there is a first");
-                self.cache_bytes -= chunk.chunk.capacity();
-                return true;
-            }
             if is_front && at == last && !busy && shrinkable(segment) {
                 let before = first.chunk.capacity();
                 if shrink(segment, spare, self.chunk_sequence) {

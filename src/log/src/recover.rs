@@ -180,7 +180,7 @@ impl Log {
             Some(buf) => self.submit(log, Work::Recover(step), Op::Read { file, offset: 0, buf }, out),
             None => {
                 self.close_file(log, file, out);
-                self.retry_later(log);
+                self.wait_for_memory(log, out);
             }
         }
     }
@@ -244,7 +244,7 @@ impl Log {
             }
             None => {
                 self.unpin(handle, out);
-                self.retry_later(log);
+                self.wait_for_memory(log, out);
             }
         }
     }
@@ -359,7 +359,7 @@ impl Log {
             let Some(mut memory) = self.take_memory(CHUNK_BYTES_MIN).or_else(|| self.spare.take()) else {
                 self.recovery(log).tail = tail;
                 self.recovery(log).stage = Stage::Cut;
-                return self.retry_later(log);
+                return self.wait_for_memory(log, out);
             };
             memory.extend(&tail);
             self.add_chunk(log, Chunk::new(memory));

@@ -16,7 +16,7 @@ use crate::index::{Index, Place};
 use crate::job::{RecoverStep, Work};
 use crate::journal::assemble::FoundLog;
 use crate::journal::entry::{Entry, Slice};
-use crate::partition::{CHUNK_BYTES_MIN, State};
+use crate::partition::{CHUNK_BYTES_MIN, Goal, State};
 use crate::recovery::{Check, Scan, Scanned, Stage};
 use crate::segment::{BLOCK, Segment};
 use crate::{Failure, Log, LogRef, PartitionSettings};
@@ -121,7 +121,7 @@ impl Log {
             match entry {
                 Entry::Batches { base, position, bytes } => match self.replay_batches(log, base, position, &bytes) {
                     Replayed::Done => {}
-                    Replayed::NoMemory => return self.retry_later(log),
+                    Replayed::NoMemory => return self.wait_for_memory(log, out),
                     Replayed::Damaged => return self.fail_replay(log, Failure::Journal { end }, out),
                 },
                 Entry::Direct { end: to, .. } if to.offset <= end => {}
@@ -241,7 +241,7 @@ impl Log {
         let Some((handle, file)) = self.acquire(log, base, Mode::Read, out) else { return };
         let Some(mut buf) = self.take_memory(bytes) else {
             self.unpin(handle, out);
-            return self.retry_later(log);
+            return self.wait_for_memory(log, out);
         };
         buf.limit(bytes);
         let work = Work::Recover(RecoverStep::Verify(handle));
@@ -320,6 +320,35 @@ impl Log {
             memory.extend(tail);
             self.add_chunk(log, Chunk::new(memory));
         }
+    }
+
+    /// There is no memory for a step of a start. The journal may hold more than memory does, and no checkpoint comes
+    /// before all logs are open: what was replayed goes to its segments now, so that it need not stay.
+    pub(crate) fn wait_for_memory(&mut self, log: LogRef, out: &mut Effects) {
+        if self.retry.is_empty() {
+            self.all_logs().into_iter().for_each(|other| self.unload(other, out));
+        } else {
+            self.unload(log, out);
+        }
+        self.retry_later(log);
+    }
+
+    /// Has a log write the whole blocks that are in memory only.
+    fn unload(&mut self, log: LogRef, out: &mut Effects) {
+        let root = self.known(log).root;
+        if self.roots[root].offline {
+            return;
+        }
+        let partition = self.known(log);
+        let may_write = match &partition.state {
+            State::Open => partition.goal.is_none(),
+            State::Recovering(recovery) => recovery.stage == Stage::Replay,
+            _ => false,
+        };
+        let Some(last) = partition.segments.last().filter(|_| may_write) else { return };
+        let position = last.durable.position / BLOCK * BLOCK;
+        partition.goal = Some(Goal { base: last.base, position, trim: false });
+        self.pump_destage(log, out);
     }
 
     /// What was written directly may be there without its sync, if nobody was told: it is synced before it counts.

@@ -125,3 +125,29 @@ fn starts_of_many_logs_go_in_as_many_frames_as_they_need() {
     let log = world.open(2499);
     assert_eq!(world.log.start(log), Some(Offset::new(40)));
 }
+
+/// What the journal holds is more than there is memory for, in one log and in all.
+#[test]
+fn a_start_with_less_memory_than_the_journal_holds_comes_to_an_end() {
+    for (logs, batches) in [(40, 8), (1, 320)] {
+        let mut world = World::with_pool(4, LogConfig { direct_bytes_min: u64::MAX, ..LogConfig::default() }, 64 << 20);
+        let settings = PartitionSettings { segment_bytes: 64 << 20, ..PartitionSettings::default() };
+        for partition in 0..logs {
+            let log = world.open_with(partition, settings);
+            for _ in 0..batches {
+                world.append(log, &batch(7, 1, 20_000)).expect("appended");
+                world.settle();
+            }
+        }
+        world.pool_bytes = 2 << 20;
+        world.kill();
+        let opened: Vec<_> = (0..logs)
+            .map(|partition| world.log.open(world::at(partition), world::name(partition), settings, &mut world.out))
+            .collect();
+        world.settle();
+        for log in opened {
+            assert!(world.opened(log), "{logs} logs");
+            assert_eq!(world.log.durable_end(log), Some(Offset::new(batches)));
+        }
+    }
+}

@@ -10,18 +10,19 @@ use crate::home::{Home, State};
 use crate::mail::{Letter, ListOffsets, OffsetPart, OffsetResult, WantedOffset};
 
 impl Home {
-    pub(crate) fn list_offsets(&mut self, list: ListOffsets, context: &mut Context<'_>) {
-        let mut results = Vec::with_capacity(list.parts.len());
-        for part in &list.parts {
+    pub(crate) fn list_offsets(&mut self, mut list: ListOffsets, context: &mut Context<'_>) {
+        // What was found is kept: the next part may drive from memory what it was found by.
+        for part in &list.parts[list.results.len()..] {
             match self.offset(part, context) {
-                Some(result) => results.push((part.index, result)),
+                Some(result) => list.results.push((part.index, result)),
                 None => {
                     self.parked.push(Letter::ListOffsets(list));
                     return;
                 }
             }
         }
-        context.post.send(list.request.shard, Letter::ListedOffsets { request: list.request, results });
+        let ListOffsets { request, results, .. } = list;
+        context.post.send(request.shard, Letter::ListedOffsets { request, results });
     }
 
     /// `None`: something has to come from the disk first.

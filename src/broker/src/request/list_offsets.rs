@@ -50,7 +50,8 @@ impl ListOffsetsState {
                 split.push_known(partition.partition_index, OffsetResult::error(error));
             }
         }
-        let waits = split.send(letters, context, |parts| Letter::ListOffsets(ListOffsets { request: id, parts }));
+        let letter = |parts| Letter::ListOffsets(ListOffsets { request: id, parts, results: Vec::new() });
+        let waits = split.send(letters, context, letter);
         (ListOffsetsState { version, correlation_id, split }, waits)
     }
 

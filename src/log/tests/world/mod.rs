@@ -312,7 +312,7 @@ pub struct World {
     pub metrics: Arc<metrics::ShardMetrics>,
     pub wall: Timestamp,
     config: LogConfig,
-    pool_bytes: usize,
+    pub pool_bytes: usize,
     all_opened: bool,
     /// No operation beyond this many completes.
     pub stop_after: usize,
