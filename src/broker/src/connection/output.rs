@@ -34,8 +34,15 @@ struct Rest {
 }
 
 impl Output {
+    /// Nothing empty gets in: an answer is over when its last byte is, and who waits for that is told by a completion.
     pub(super) fn push(&mut self, pieces: Vec<OutPiece>) {
-        self.queue.extend(pieces);
+        self.queue.extend(pieces.into_iter().filter(|piece| match piece {
+            OutPiece::Memory(buf) => !buf.is_empty(),
+            OutPiece::File { len, .. } => {
+                assert!(*len > 0, "a lease would stay behind");
+                true
+            }
+        }));
     }
 
     /// The next operation, if none is in flight and there is something to send.
@@ -47,7 +54,6 @@ impl Output {
         let mut bytes = 0;
         while bytes < SEND_BYTES_MAX && bufs.len() < SEND_BUFS_MAX {
             match self.queue.pop_front() {
-                Some(OutPiece::Memory(buf)) if buf.is_empty() => {}
                 Some(OutPiece::Memory(buf)) => {
                     bytes += buf.len();
                     bufs.push(buf);
@@ -100,3 +106,24 @@ impl Output {
 /// How much one operation takes: what a client that makes any progress at all takes within its deadline.
 const SEND_BYTES_MAX: usize = 1 << 20;
 const SEND_BUFS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use effect::Pool;
+
+    use super::*;
+
+    /// Answers of the older fetch versions have nothing behind their records. A request that came before the records'
+    /// last send was over waited for ever: that send left the output with something in it that brings no completion.
+    #[test]
+    fn an_answer_is_over_with_its_last_byte() {
+        let mut records = Pool::new(SEND_BYTES_MAX).take(SEND_BYTES_MAX).expect("the pool has that much");
+        records.extend(&vec![1; SEND_BYTES_MAX]);
+        let mut output = Output::default();
+        output.push(vec![OutPiece::Memory(records.freeze()), OutPiece::Memory(Buf::EMPTY)]);
+        assert!(matches!(output.next(Socket(4), Instant::default()), Some(Op::Send { .. })));
+        assert!(!output.is_idle());
+        assert!(output.sent(false).is_none());
+        assert!(output.is_idle());
+    }
+}
