@@ -3,6 +3,7 @@
 use effect::{BLOCK_BYTES, Buf, Done, Op, OpenMode, Token};
 use io_uring::cqueue;
 
+use super::entries;
 use super::flight::{Flight, Plain, Step, Work};
 use super::pipes::NoPipe;
 use super::start::end_send_file;
@@ -198,7 +199,14 @@ impl Ring {
                     self.pipes.give_back(pipe);
                     return self.failed(flight, libc::EIO, done);
                 }
+                let capacity = pipe.capacity();
                 sending.step = Step::Drain { pipe, held: count as u32 };
+                // While these bytes go out the disk gets the next ones, unless it has others to read for.
+                if self.pipeless.is_empty()
+                    && let Some(ahead) = entries::read_ahead(sending, count as u64, capacity)
+                {
+                    self.push(ahead.user_data(IGNORED));
+                }
                 self.go_on(flight, done);
             }
             Step::Drain { pipe, held } => {

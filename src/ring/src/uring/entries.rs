@@ -88,6 +88,14 @@ fn send_file(sending: &SendingFile) -> squeue::Entry {
     }
 }
 
+/// Has the kernel read what follows the next `held` bytes, as much as a pipe takes; `None` if nothing does. Advice only: of a
+/// file that is closed by then nothing comes, of another under its number no more than a read for nothing.
+pub(super) fn read_ahead(sending: &SendingFile, held: u64, capacity: u32) -> Option<squeue::Entry> {
+    let bytes = sending.left.checked_sub(held)?.min(u64::from(capacity));
+    let advice = opcode::Fadvise::new(Fd(sending.file.0), i64::try_from(bytes).ok()?, libc::POSIX_FADV_WILLNEED);
+    (bytes > 0).then(|| advice.offset(sending.offset + held).build())
+}
+
 fn write(writing: &mut Writing) -> squeue::Entry {
     writing.slices = file::slices_from(&writing.bufs, writing.written);
     let flags = if writing.sync { libc::RWF_DSYNC } else { 0 };

@@ -1,5 +1,7 @@
 //! Pipes for moving file pages to a socket without copying them.
-//! Invariants: a pipe in the pool is empty; never more than `COUNT_MAX` exist, which also bounds the kernel's workers.
+//! Invariants: a pipe in the pool is empty; never more than `COUNT_MAX` are in use. They are the budget of old data at
+//! the disk: what is filled into them and read ahead for them is all that it reads for consumers at a time. A disk takes
+//! requests in order, so a synced write waits for no more than that.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -92,7 +94,8 @@ impl Pipe {
     }
 }
 
-const COUNT_MAX: usize = 8;
-const CAPACITIES: [i32; 2] = [1 << 20, 1 << 18];
+/// ARCHITECTURE.md has what other numbers cost.
+const COUNT_MAX: usize = 1;
+const CAPACITIES: [i32; 2] = [1 << 18, 1 << 17];
 /// One page: what a user beyond every limit still gets.
 const CAPACITY_MIN: u32 = 4096;
