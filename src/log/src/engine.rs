@@ -158,10 +158,12 @@ impl Log {
         self.config.producer_expiration_ms = expiration_ms;
     }
 
-    /// Changes how often compaction looks for work, and the memory that the keys of the next one may take.
-    pub fn set_cleaner(&mut self, backoff_ms: u64, keys_bytes: usize) {
+    /// Changes how often compaction looks for work, and the memory that the keys of the next one may take,
+    /// and what it may read and write in a second.
+    pub fn set_cleaner(&mut self, backoff_ms: u64, keys_bytes: usize, io_bytes_per_second: u64) {
         self.config.cleaner_backoff_ms = backoff_ms;
         self.config.cleaner_keys_bytes = keys_bytes;
+        self.set_clean_rate(io_bytes_per_second);
     }
 
     /// The first offset that can be read.

@@ -65,6 +65,8 @@ pub struct LogConfig {
     pub cleaner_backoff_ms: u64,
     /// Memory for the keys of one compaction (`log.cleaner.dedupe.buffer.size`); one runs at a time.
     pub cleaner_keys_bytes: usize,
+    /// What a compaction reads and writes in a second at most (`log.cleaner.io.max.bytes.per.second`).
+    pub cleaner_io_bytes_per_second: u64,
     /// Below so much free space on a log directory's filesystem the oldest segments that may be deleted go early;
     /// 0: never.
     pub free_bytes_min: u64,
@@ -93,6 +95,7 @@ impl Default for LogConfig {
             retention_check_ms: 5 * 60 * 1000,
             cleaner_backoff_ms: 15_000,
             cleaner_keys_bytes: 32 << 20,
+            cleaner_io_bytes_per_second: u64::MAX,
             free_bytes_min: 0,
         }
     }

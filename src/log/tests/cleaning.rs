@@ -8,7 +8,7 @@ use effect::{Fault, OpKind};
 use log::{LogConfig, LogRef, PartitionSettings, ReadFrom, TimeLookup};
 use model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use record::{BatchBuilder, Batches, Codec, Producer, Records};
-use world::{World, produced};
+use world::{World, batch, produced};
 
 const COMPACT: PartitionSettings = PartitionSettings {
     segment_bytes: 16 * 1024,
@@ -475,3 +475,51 @@ fn a_log_is_removed_or_closed_in_the_middle_of_a_compaction() {
         }
     }
 }
+
+#[test]
+fn a_rate_bounds_what_a_compaction_reads_and_writes_and_delays_no_append() {
+    const RATE: u64 = 64 * 1024;
+    let mut world = World::new(5, LogConfig { cleaner_io_bytes_per_second: RATE, ..LogConfig::default() });
+    let log = world.open_with(0, COMPACT);
+    let other = world.open(1);
+    let model = fill(&mut world, log, Codec::None, 240);
+    let moved = |world: &World| {
+        world.metrics.log_cleaner_read_bytes_total.get() + world.metrics.log_cleaner_written_bytes_total.get()
+    };
+    assert_eq!(moved(&world), 0);
+    world.now = world.now.plus_ms(15_000);
+    let mut began = None;
+    for round in 0..100_000 {
+        if began.is_none() && moved(&world) > 0 {
+            began = Some(world.now);
+        }
+        if let Some(began) = began {
+            let seconds = world.now.since(began).as_secs_f64();
+            let most = (seconds * RATE as f64) as u64 + STEP_BYTES_MAX;
+            assert!(moved(&world) <= most, "{} bytes in {seconds} s", moved(&world));
+        }
+        if runs(&world) > 0 {
+            break;
+        }
+        if began.is_some() && round % 16 == 0 {
+            // Whatever the compaction waits for, an append is durable as soon as its own write is.
+            let appended = world.append(other, &batch(1, 1, 100)).expect("appended");
+            let turns = (0..).take_while(|_| {
+                world.turn();
+                world.durable.get(&other).is_none_or(|end| *end <= appended.base_offset)
+            });
+            assert!(turns.count() < 16);
+        } else if !world.turn() {
+            world.now = world.log.next_deadline().map_or(world.now, |at| at.max(world.now));
+        }
+    }
+    assert_eq!(runs(&world), 1);
+    let took = world.now.since(began.expect("it read something")).as_secs_f64();
+    let least = (moved(&world) - STEP_BYTES_MAX) as f64 / RATE as f64;
+    assert!(least > 2.0, "{least} s are no test");
+    assert!((least..least * 1.5 + 1.0).contains(&took), "{took} s, not {least}");
+    model.check(&read(&mut world, log), "slowly");
+}
+
+/// The largest read or write of a compaction of these segments, which is paid for after it.
+const STEP_BYTES_MAX: u64 = 32 * 1024;

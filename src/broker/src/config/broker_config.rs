@@ -98,6 +98,13 @@ impl BrokerConfig {
         self.number(image, "log.cleaner.dedupe.buffer.size")
     }
 
+    /// What compactions may read and write in a second now, over all shards.
+    pub fn log_cleaner_io_max_bytes_per_second(&self, image: &Image) -> u64 {
+        let value = self.layers(image).value("log.cleaner.io.max.bytes.per.second").expect("the setting has a default");
+        // As much as there is, if it is more than that.
+        value.parse::<f64>().expect("the table bounds it") as u64
+    }
+
     fn number(&self, image: &Image, name: &'static str) -> u64 {
         let value = self.layers(image).value(name).expect("the setting has a default");
         value.parse().expect("the table bounds it")

@@ -90,6 +90,9 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
     set("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), AtLeast(1 << 20))
         .dynamic()
         .doc("Memory for the keys of compactions, over all shards."),
+    set("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), AtLeast(1))
+        .dynamic()
+        .doc("What compactions read and write in a second at most, over all shards."),
     set("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), UpTo(1.0)).dynamic().doc(DIRTY_RATIO),
     set("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0)).dynamic().doc(MIN_LAG),
     set("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1)).dynamic().doc(MAX_LAG),

@@ -125,7 +125,6 @@ pub(super) const KAFKA_SETTINGS: &[Setting] = &[
     known("log.cleaner.enable", Boolean, Some("true"), Any),
     known("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any).dynamic(),
     known("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0)).dynamic(),
-    known("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any).dynamic(),
     known("log.cleaner.threads", Int, Some("1"), AtLeast(0)).dynamic(),
     known("log.dir.failure.timeout.ms", Long, Some("30000"), AtLeast(1)),
     known("log.flush.interval.messages", Long, Some("9223372036854775807"), AtLeast(1)).dynamic(),

@@ -160,6 +160,7 @@ impl Setting {
             }
             Kind::Double => trimmed.parse::<f64>().is_ok_and(|number| match self.bounds {
                 Bounds::UpTo(max) => (0.0..=max).contains(&number),
+                Bounds::AtLeast(min) => number.is_finite() && number >= min as f64,
                 _ => number.is_finite(),
             }),
             Kind::String | Kind::List | Kind::Class | Kind::Password => match self.bounds {
@@ -252,6 +253,7 @@ mod tests {
             (Kind::Long, Bounds::AtLeast(-1), &["-1", "9223372036854775807"], &["-2", "9223372036854775808"]),
             (Kind::Int, Bounds::Range(1, 9), &["1", "9"], &["0", "10"]),
             (Kind::Double, Bounds::UpTo(1.0), &["0.5", "1"], &["1.1", "-0.1", "NaN"]),
+            (Kind::Double, Bounds::AtLeast(1), &["1.5", "1.7976931348623157E308"], &["0.9", "-1", "NaN", "inf"]),
             (Kind::String, Bounds::OneOf(&["a", "b"]), &["a"], &["c", "A"]),
             (Kind::List, Bounds::ListOf(&["a", "b"]), &["a,b", "", " b "], &["a,c"]),
             (Kind::Password, Bounds::Any, &["anything"], &[]),

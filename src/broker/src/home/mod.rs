@@ -97,7 +97,8 @@ impl Home {
         self.log.set_producer_expiration_ms(context.config.producer_id_expiration_ms(context.image));
         let keys_bytes = context.config.log_cleaner_dedupe_buffer_size(context.image) / context.topics.shard_count();
         let keys_bytes = usize::try_from(keys_bytes).unwrap_or(usize::MAX);
-        self.log.set_cleaner(context.config.log_cleaner_backoff_ms(context.image), keys_bytes);
+        let io_bytes = context.config.log_cleaner_io_max_bytes_per_second(context.image) / context.topics.shard_count();
+        self.log.set_cleaner(context.config.log_cleaner_backoff_ms(context.image), keys_bytes, io_bytes.max(1));
         let topics = context.topics;
         for known in topics.iter() {
             self.follow_topic(known, context);

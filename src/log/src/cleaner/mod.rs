@@ -20,6 +20,8 @@ mod run;
 mod slice;
 mod swap;
 
+use std::time::Duration;
+
 use effect::{Done, Effects, Fault, Instant};
 use model::{Offset, Timestamp};
 
@@ -36,6 +38,8 @@ pub(crate) struct Cleaner {
     run: Option<Box<Run>>,
     /// When it goes on.
     at: Instant,
+    /// When what was read and written lately is within the rate: nothing is before.
+    io_at: Instant,
     /// The log with the largest dirty share seen in this round.
     best: Option<(f64, LogRef)>,
 }
@@ -92,6 +96,30 @@ impl Log {
     /// The run goes on after a pause.
     fn clean_pause(&mut self, ms: u64) {
         self.cleaner.at = self.now.plus_ms(ms);
+    }
+
+    /// Another rate counts from now on, for a run that waits too.
+    pub(crate) fn set_clean_rate(&mut self, io_bytes_per_second: u64) {
+        assert!(io_bytes_per_second > 0);
+        if self.config.cleaner_io_bytes_per_second != io_bytes_per_second {
+            self.config.cleaner_io_bytes_per_second = io_bytes_per_second;
+            self.cleaner.io_at = self.now;
+            self.cleaner.at = self.now;
+        }
+    }
+
+    /// How long the next read or write has to wait for the rate; `None` if it need not.
+    fn clean_io_wait(&self) -> Option<u64> {
+        let wait = self.cleaner.io_at.since(self.now);
+        // To the end of the millisecond: a pause that ends too soon would only begin again.
+        (!wait.is_zero()).then(|| u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    }
+
+    /// A run reads or writes so much: the next one waits until that is paid for.
+    fn clean_io(&mut self, bytes: usize) {
+        let nanos = bytes as u128 * 1_000_000_000 / u128::from(self.config.cleaner_io_bytes_per_second);
+        let paid = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.cleaner.io_at = self.cleaner.io_at.max(self.now).plus(paid);
     }
 
     /// A run's operation is over.

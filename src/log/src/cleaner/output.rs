@@ -115,6 +115,9 @@ impl Log {
         let output = run.output.as_mut().expect("a group is being written");
         let Some(file) = output.file else { return self.open_output(run, out) };
         let rest = output.bytes.len() - output.flushed;
+        if let Some(ms) = self.clean_io_wait().filter(|_| rest > 0) {
+            return Step::Pause(ms);
+        }
         let (step, op) = if rest > 0 {
             let bytes = rest.min(WRITE_BYTES);
             let Some(memory) = self.take_memory(bytes.max(BLOCK_BYTES)) else { return Step::Pause(SHORTAGE_MS) };
@@ -127,6 +130,7 @@ impl Log {
             assert!(bytes == WRITE_BYTES || output.finishing);
             let bufs = vec![chunk.blocks(0..bytes)];
             output.chunk = Some(chunk);
+            self.clean_io(bytes);
             run.written_bytes += bytes as u64;
             self.metrics.log_cleaner_written_bytes_total.add(bytes as u64);
             (CleanStep::Write, Op::Write { file, offset, bufs, sync: false })

@@ -169,6 +169,9 @@ impl Log {
 
     /// Reads a part of the segment that is being read.
     fn clean_read(&mut self, run: &mut Run, offset: u64, bytes: usize, out: &mut Effects) -> Step {
+        if let Some(ms) = self.clean_io_wait() {
+            return Step::Pause(ms);
+        }
         let Some((handle, file)) = self.acquire(run.log, run.reader.base, Mode::Read, out) else {
             return Step::Pause(PAUSE_MS);
         };
@@ -177,6 +180,7 @@ impl Log {
             return Step::Pause(SHORTAGE_MS);
         };
         buf.limit(bytes);
+        self.clean_io(bytes);
         run.reading = (offset, bytes);
         run.waiting = true;
         self.metrics.log_cleaner_read_bytes_total.add(bytes as u64);
