@@ -3,7 +3,9 @@
 //! Records carry their producer's times, which may be anything. Retention counts from the largest of them, but from
 //! none later than the broker's clock said when its batch was appended: else one record stamped a year ahead would keep
 //! its segment for a year. A record without a time counts as written when it was appended. Of a segment found by a
-//! recovery it is only known what its index says, which then is capped by the clock when it is learned.
+//! recovery it is only known what its index says, which then is capped by the clock when it is learned. Batches that a
+//! start takes from the journal, which has no times of its own, are capped by the clock when their log is open: a
+//! checkpoint must not say more than that, and a look at them may be long in coming.
 //! Owns those times. Never reads a file.
 
 use model::Timestamp;
@@ -44,6 +46,14 @@ impl Age {
         }
         self.largest = self.largest.max(time);
         self.replayed = true;
+    }
+
+    /// The log of these batches is open: from now on they are as old as any, and without a time count as written now.
+    pub(crate) fn bear_out(&mut self, wall: Timestamp) {
+        if std::mem::take(&mut self.replayed) {
+            self.first = borne_out(self.first, wall);
+            self.largest = borne_out(self.largest, wall);
+        }
     }
 
     /// Takes in a batch.
@@ -88,10 +98,6 @@ impl Segment {
     /// Its age, if it is known or its index says it.
     pub(crate) fn learn_age(&mut self, wall: Timestamp) -> Option<Age> {
         if self.age.largest != Timestamp::NONE {
-            if std::mem::take(&mut self.age.replayed) {
-                self.age.first = self.age.first.min(wall);
-                self.age.largest = self.age.largest.min(wall);
-            }
             return Some(self.age);
         }
         if !self.damages.is_empty() {

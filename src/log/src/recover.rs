@@ -375,7 +375,9 @@ impl Log {
     }
 
     pub(crate) fn opened(&mut self, log: LogRef, out: &mut Effects) {
+        let wall = self.house.wall;
         let partition = self.known(log);
+        partition.segments.iter_mut().for_each(|segment| segment.age.bear_out(wall));
         partition.durable_end = partition.end();
         partition.durable_max = (partition.knowledge.max_timestamp, partition.knowledge.max_timestamp_at);
         let (start, end) = (partition.start(), partition.end());

@@ -111,6 +111,32 @@ fn a_record_from_the_future_pins_nothing() {
     assert!(matches!(found, Ok(TimeLookup::Found { timestamp, .. }) if timestamp.0 < year), "{found:?}");
 }
 
+/// A start takes the times of batches from the journal as producers wrote them.
+#[test]
+fn after_a_restart_what_is_old_goes_when_it_would_have_gone_without_one() {
+    let year = 365 * 24 * 60 * 60 * 1000;
+    for time in [Timestamp(year), Timestamp::NONE] {
+        for restarts in 0..3 {
+            let mut world = World::plain();
+            let mut log = world.open_with(0, BY_TIME);
+            fill(&mut world, log, 3);
+            for mark in 3..6 {
+                world.append(log, &at_time(mark, time, 5000)).expect("appended");
+            }
+            fill(&mut world, log, 1);
+            for _ in 0..restarts {
+                world.crash();
+                log = world.open_with(0, BY_TIME);
+            }
+            world.pass(500_000);
+            assert_eq!(start(&world, log), 0, "{time:?} after {restarts} restarts");
+            world.pass(300_000);
+            world.pass(300_000);
+            assert!(start(&world, log) >= 6, "{} of {time:?} after {restarts} restarts", start(&world, log));
+        }
+    }
+}
+
 #[test]
 fn a_segment_is_closed_when_its_first_record_is_old() {
     let mut world = World::plain();
