@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use controller::Image;
@@ -76,6 +77,8 @@ pub(crate) enum Letter {
     Drained,
     /// From shard 0: all are drained, close the logs and stop.
     CloseLogs,
+    /// A write or sync failed in a log directory: nobody writes there any more.
+    DirectoryFailed { dir: PathBuf },
     /// A shard has taken over what runs with another number of shards left for it.
     Adopted,
 }

@@ -346,6 +346,7 @@ impl Shard {
             Letter::Controlled { request, outcome } => connections.controlled(request, outcome, context),
             Letter::Adopt { socket, peer, local } => connections.adopt(socket, peer, local, context),
             Letter::CloseSession { id } => connections.close_session(id),
+            Letter::DirectoryFailed { dir } => home.log().take_offline(&dir, context.out),
             Letter::Control { .. } | Letter::Image { .. } | Letter::ImageTaken { .. } => unreachable!("handled above"),
             Letter::Serve | Letter::Drained | Letter::CloseLogs | Letter::Adopted => unreachable!("handled above"),
         });

@@ -340,6 +340,27 @@ pub enum Failure {
     },
 }
 
+/// Why a log directory is offline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offline {
+    /// A write or sync failed: nobody knows what the disk holds, whichever shard wrote it.
+    Failed,
+    /// What was acknowledged is not what was written; others that wrote there may be whole.
+    Damaged,
+    /// It is not there.
+    Missing,
+}
+
+impl std::fmt::Display for Offline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Offline::Failed => "has failed",
+            Offline::Damaged => "is damaged",
+            Offline::Missing => "is not there",
+        })
+    }
+}
+
 /// What a caller must hear of. Drained with `Log::drain_events`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -359,10 +380,12 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// A write or sync failed: every log below this directory is offline until a restart.
+    /// Every log below this directory is offline until a restart.
     DirectoryOffline {
         /// The log directory.
         dir: PathBuf,
+        /// Why.
+        why: Offline,
     },
     /// Everything before `end` is on stable storage.
     Durable {

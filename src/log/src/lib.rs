@@ -60,6 +60,6 @@ mod time;
 
 pub use engine::Log;
 pub use face::{
-    Append, AppendError, Appended, Batches, Event, Failure, Lease, LogConfig, LogRef, PartitionSettings, Piece, ROOM,
-    Read, ReadError, ReadFrom, Run, TimeLookup,
+    Append, AppendError, Appended, Batches, Event, Failure, Lease, LogConfig, LogRef, Offline, PartitionSettings,
+    Piece, ROOM, Read, ReadError, ReadFrom, Run, TimeLookup,
 };

@@ -19,7 +19,7 @@ use crate::journal::entry::{Entry, Slice};
 use crate::partition::{CHUNK_BYTES_MIN, Goal, State};
 use crate::recovery::{Check, Scan, Scanned, Stage};
 use crate::segment::{BLOCK, Segment};
-use crate::{Failure, Log, LogRef, PartitionSettings};
+use crate::{Failure, Log, LogRef, Offline, PartitionSettings};
 
 impl Log {
     /// Begins with what the checkpoint says.
@@ -362,10 +362,14 @@ impl Log {
     pub(crate) fn fail_replay(&mut self, log: LogRef, failure: Failure, out: &mut Effects) {
         let partition = self.known(log);
         assert!(matches!(partition.state, State::Recovering(_)));
-        let (root, dir) = (partition.root, partition.dir.clone());
-        tracing::error!(dir = %dir.display(), ?failure, "what was acknowledged is not there: nothing is cut");
+        let root = partition.root;
+        let place = match failure {
+            Failure::Damaged { base, .. } => partition.segment_path(base),
+            _ => partition.dir.clone(),
+        };
+        tracing::error!(place = %place.display(), ?failure, "what was acknowledged is not there: nothing is cut");
         self.fail(log, failure, out);
-        self.root_offline(root, out);
+        self.root_offline(root, Offline::Damaged, out);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: a failed write or sync is final: the directory is offline until a restart. A full disk passes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use effect::{Done, Effects, Fault, Op};
 use model::TopicPartition;
@@ -12,10 +12,10 @@ use crate::checkpoint::Checkpoints;
 use crate::job::{Job, RootWork, Work};
 use crate::journal::assemble::{Damage, FoundLog};
 use crate::journal::frame::Run;
-use crate::journal::name::{Name, Superseded};
+use crate::journal::name::{DIRECTORY, Name, Superseded};
 use crate::journal::{Journal, Reading};
 use crate::space::Space;
-use crate::{Event, Log, LogRef};
+use crate::{Event, Log, LogRef, Offline};
 
 /// How far a start is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +77,24 @@ impl Root {
 }
 
 impl Log {
+    /// Another shard's write or sync failed in a log directory. Its disk reports a failure once, to whoever asks first:
+    /// a sync of this shard's that succeeds afterwards says nothing.
+    pub fn take_offline(&mut self, dir: &Path, out: &mut Effects) {
+        if let Some(root) = self.roots.iter().position(|root| root.path == dir) {
+            self.root_offline(root, Offline::Failed, out);
+        }
+    }
+
+    /// The log directories that are offline.
+    pub fn offline_directories(&self) -> impl Iterator<Item = &Path> {
+        self.roots.iter().filter(|root| root.offline).map(|root| root.path.as_path())
+    }
+
+    /// Whether earlier runs left logs that were not opened yet.
+    pub fn has_unopened(&self) -> bool {
+        self.roots.iter().any(|root| !root.found.is_empty())
+    }
+
     /// This life of the broker.
     pub(crate) fn run(&self) -> Run {
         *self.config.runs.last().expect("there is a run")
@@ -127,18 +145,20 @@ impl Log {
         }
         let dir = self.roots[root].path.clone();
         tracing::error!(dir = %dir.display(), %fault, "log directory offline");
-        self.root_offline(root, out);
+        self.root_offline(root, Offline::Failed, out);
     }
 
     /// Acknowledged data is damaged: nothing is cut, nothing is served, until somebody has looked.
     pub(crate) fn root_damaged(&mut self, root: usize, damage: &Damage, out: &mut Effects) {
         let dir = self.roots[root].path.clone();
         let Damage { file, position, what } = damage;
-        tracing::error!(dir = %dir.display(), %file, position, ?what, "log directory offline: its journal is damaged");
-        self.root_offline(root, out);
+        let file = dir.join(DIRECTORY).join(file);
+        let (dir, file) = (dir.display(), file.display());
+        tracing::error!(%dir, %file, position, ?what, "log directory offline: its journal is damaged");
+        self.root_offline(root, Offline::Damaged, out);
     }
 
-    pub(crate) fn root_offline(&mut self, root: usize, out: &mut Effects) {
+    pub(crate) fn root_offline(&mut self, root: usize, why: Offline, out: &mut Effects) {
         if self.roots[root].offline {
             return;
         }
@@ -146,7 +166,7 @@ impl Log {
         let offline = self.roots.iter().filter(|root| root.offline).count();
         self.metrics.log_directories_offline.set(offline as u64);
         let dir = self.roots[root].path.clone();
-        self.events.push(Event::DirectoryOffline { dir });
+        self.events.push(Event::DirectoryOffline { dir, why });
         if self.closing.is_some() {
             // What they wait for will not come.
             self.all_logs().into_iter().for_each(|log| self.mark_dirty(log));

@@ -3,7 +3,7 @@
 mod world;
 
 use effect::{Fault, OpKind};
-use log::{AppendError, Event, Failure, LogConfig, PartitionSettings, ReadError, ReadFrom, TimeLookup};
+use log::{AppendError, Event, Failure, LogConfig, Offline, PartitionSettings, ReadError, ReadFrom, TimeLookup};
 use model::{LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
 use world::{World, at, batch, marks, name, produced};
 
@@ -222,6 +222,25 @@ fn a_full_disk_refuses_and_resumes_by_itself() {
 }
 
 #[test]
+fn a_directory_that_failed_for_another_shard_is_offline() {
+    let mut world = World::plain();
+    let log = world.open(0);
+    world.append(log, &batch(0, 1, 100)).expect("in memory");
+    world.settle();
+    assert_eq!(world.log.offline_directories().count(), 0);
+    let (log_of_shard, out) = (&mut world.log, &mut effect::Effects::default());
+    log_of_shard.take_offline("/elsewhere".as_ref(), out);
+    log_of_shard.take_offline("/data".as_ref(), out);
+    log_of_shard.take_offline("/data".as_ref(), out);
+    assert!(out.ops.is_empty());
+    world.settle();
+    let offline = Event::DirectoryOffline { dir: "/data".into(), why: Offline::Failed };
+    assert_eq!(world.events.iter().filter(|event| **event == offline).count(), 1);
+    assert_eq!(world.append(log, &batch(1, 1, 100)), Err(AppendError::Offline));
+    world.close();
+}
+
+#[test]
 fn a_failed_write_takes_every_log_of_the_directory_offline() {
     let mut world = World::plain();
     let (first, second) = (world.open(0), world.open(1));
@@ -229,7 +248,7 @@ fn a_failed_write_takes_every_log_of_the_directory_offline() {
     world.append(first, &batch(0, 1, 100)).expect("in memory");
     world.settle();
     world.disk.fail = None;
-    assert!(world.events.contains(&Event::DirectoryOffline { dir: "/data".into() }));
+    assert!(world.events.contains(&Event::DirectoryOffline { dir: "/data".into(), why: Offline::Failed }));
     assert_eq!(world.append(first, &batch(1, 1, 100)), Err(AppendError::Offline));
     assert_eq!(world.append(second, &batch(1, 1, 100)), Err(AppendError::Offline));
     let from = ReadFrom { offset: Offset::ZERO, up_to: Offset::new(1), max_bytes: 1, min_one_batch: true };

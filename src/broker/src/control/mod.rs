@@ -7,11 +7,12 @@ mod ids;
 mod replay;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use controller::{Controller, Decided, Image, RecordSet, SetId};
 use effect::{Buf, Done, ShardId, Token};
-use log::{Append, AppendError, Event, LogRef, PartitionSettings};
+use log::{Append, AppendError, Event, Failure, LogRef, Offline, PartitionSettings};
 use model::{LeaderEpoch, Offset, TopicPartition, Uuid};
 use record::{BatchBuilder, Codec};
 
@@ -101,27 +102,47 @@ impl Control {
                 Verdict::Fine
             }
             Event::Failed { log, failure } if *log == self.log => match self.state {
-                State::Replaying(_) => Verdict::Fatal(format!("the metadata log cannot be opened: {failure:?}")),
+                State::Replaying(_) => Verdict::Fatal(self.not_opened(*failure, home)),
                 State::Running(_) | State::Failed => {
                     self.fail(context);
                     Verdict::Fine
                 }
             },
-            Event::DirectoryOffline { dir } if !self.lies_in(dir, home) => Verdict::Fine,
-            Event::DirectoryOffline { .. } => match self.state {
-                State::Replaying(_) => Verdict::Fatal("the log directory failed".to_owned()),
-                State::Running(_) | State::Failed => {
-                    self.fail(context);
-                    Verdict::Fine
-                }
-            },
+            Event::DirectoryOffline { dir, why } if home.log().directory(self.log) == Some(dir.as_path()) => {
+                self.directory_offline(dir, *why, context)
+            }
             _ => Verdict::Fine,
         }
     }
 
-    /// Whether the metadata log is, or may be, in a log directory.
-    fn lies_in(&self, dir: &std::path::Path, home: &mut Home) -> bool {
-        home.log().directory(self.log).is_none_or(|own| own == dir)
+    /// Why there is no metadata, and where it should be.
+    fn not_opened(&self, failure: Failure, home: &mut Home) -> String {
+        let log = home.log();
+        if failure == Failure::Missing {
+            let offline: Vec<String> = log.offline_directories().map(|dir| dir.display().to_string()).collect();
+            let offline = offline.join(", ");
+            return format!("the metadata log is in none of the log directories that can be used; offline: {offline}");
+        }
+        let dir = log.directory(self.log).map(|dir| format!(" in {}", dir.display())).unwrap_or_default();
+        format!("the metadata log{dir} cannot be opened: {failure:?}")
+    }
+
+    fn directory_offline(&mut self, dir: &Path, why: Offline, context: &mut Context<'_>) -> Verdict {
+        let dir = dir.display();
+        match self.state {
+            State::Replaying(_) => {
+                Verdict::Fatal(format!("log directory {dir} {why}, and the metadata log lies in it"))
+            }
+            State::Failed => Verdict::Fine,
+            State::Running(_) => {
+                tracing::error!(
+                    %dir,
+                    "the metadata log lies in it: topics and settings cannot be changed until a restart"
+                );
+                self.fail(context);
+                Verdict::Fine
+            }
+        }
     }
 
     /// A completion for the replay.
@@ -259,6 +280,12 @@ impl Control {
     }
 
     fn opened(&mut self, start: Offset, end: Offset, home: &mut Home, context: &mut Context<'_>) -> Verdict {
+        let log = home.log();
+        let dir = log.directory(self.log).unwrap_or(Path::new("")).to_owned();
+        if log.offline_directories().any(|offline| offline == dir) {
+            // It failed before it was known that the metadata lies there.
+            return self.directory_offline(&dir, Offline::Failed, context);
+        }
         if let State::Replaying(replay) = &mut self.state {
             replay.begin(start, end);
         }
@@ -275,6 +302,11 @@ impl Control {
     }
 
     fn run(&mut self, image: Image, record_count: u64, home: &mut Home, context: &mut Context<'_>) -> Verdict {
+        if record_count == 0 && home.log().has_unopened() {
+            let why =
+                "there are partitions but no metadata: a log directory is missing from log.dirs, or has lost its data";
+            return Verdict::Fatal(why.to_owned());
+        }
         let snapshot = image.to_records();
         let entropy = &mut self.entropy;
         let (controller, decided) = match Controller::start(image, context.config.node_id, &mut || entropy.next()) {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use effect::{Done, Effects, Instant, Slots, Token};
-use log::{Event, Lease, Log, LogRef, PartitionSettings};
+use log::{Event, Lease, Log, LogRef, Offline, PartitionSettings};
 use model::{ErrorCode, Offset, TopicPartition};
 use replication::{Leader, WatchId, Watchers};
 
@@ -179,12 +179,17 @@ impl Home {
                     self.start_moved(log, start, context);
                 }
                 Event::Ready { log } if self.by_log.contains_key(&log) => retry = true,
-                Event::DirectoryOffline { dir } => {
-                    tracing::error!(dir = %dir.display(), "log directory offline after a failed write");
+                Event::DirectoryOffline { dir, why } => {
+                    if why == Offline::Failed {
+                        let own = context.post.own();
+                        for shard in context.post.shards().filter(|shard| *shard != own) {
+                            context.post.send(shard, Letter::DirectoryFailed { dir: dir.clone() });
+                        }
+                    }
                     let log = &self.log;
                     self.removing.retain(|removed| log.directory(*removed).is_some_and(|other| other != dir));
                     self.offline(&dir, context);
-                    foreign.push(Event::DirectoryOffline { dir });
+                    foreign.push(Event::DirectoryOffline { dir, why });
                 }
                 Event::Removed { .. } | Event::StartMoved { .. } => {}
                 Event::Adopted => context.post.send(CONTROL, Letter::Adopted),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use effect::{Done, Effects, Fault, File, FileKind, Op, OpenMode};
 
-use crate::Log;
 use crate::engine::is_shortage;
 use crate::job::RootWork;
 use crate::journal::assemble::{Damage, ReadFile, What, assemble};
 use crate::journal::name::{DIRECTORY, Name, Superseded};
 use crate::journal::{FileState, JournalFile};
 use crate::root::Stage;
+use crate::{Log, Offline};
 
 /// A start's reading, as far as it is.
 #[derive(Debug, Default)]
@@ -38,7 +38,9 @@ impl Log {
             if self.roots[root].stage == Stage::Unread {
                 self.roots[root].stage = Stage::Reading;
                 if self.config.lost.contains(&self.roots[root].path) {
-                    self.root_offline(root, out);
+                    self.root_offline(root, Offline::Missing, out);
+                }
+                if self.roots[root].offline {
                     continue;
                 }
                 let path = self.roots[root].path.join(DIRECTORY);
