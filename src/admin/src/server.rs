@@ -58,8 +58,8 @@ async fn respond(request: Request<Incoming>, status: Arc<Status>) -> Result<Resp
             Ok(text) => (StatusCode::OK, OPENMETRICS, text),
             Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, "metrics could not be rendered\n".to_owned()),
         },
-        // The process lives and its control thread answers.
-        (&Method::GET, "/health") => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        // The process lives and its control thread answers: no restart brings a failed directory back, so 200 it is.
+        (&Method::GET, "/health") => (StatusCode::OK, TEXT, health(status.offline_directories())),
         (&Method::GET, "/ready") if status.is_ready() => (StatusCode::OK, TEXT, "ready\n".to_owned()),
         (&Method::GET, "/ready") => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not serving clients\n".to_owned()),
         (&Method::GET, _) => (StatusCode::NOT_FOUND, TEXT, "try /metrics, /health or /ready\n".to_owned()),
@@ -69,6 +69,13 @@ async fn respond(request: Request<Incoming>, status: Arc<Status>) -> Result<Resp
     *response.status_mut() = code;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     Ok(response)
+}
+
+fn health(offline_directories: u64) -> String {
+    match offline_directories {
+        0 => "ok\n".to_owned(),
+        count => format!("log directories offline: {count}\n"),
+    }
 }
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

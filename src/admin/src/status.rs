@@ -23,6 +23,11 @@ impl Status {
         Status { ready: AtomicBool::new(false), backend, version, shards }
     }
 
+    /// Log directories that are offline; a shard may know of one before the others.
+    pub fn offline_directories(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.log_directories_offline.get()).max().unwrap_or_default()
+    }
+
     /// Says whether clients are served.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
