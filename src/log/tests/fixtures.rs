@@ -132,7 +132,7 @@ fn rot_before_a_whole_frame_takes_the_directory_offline_and_cuts_nothing() {
         for at in [frame.position + 30, frame.position + 50, frame.position + frame.bytes - 1] {
             let mut files = load();
             journal(&mut files)[at] ^= 0x10;
-            assert_offline(&files, &[&missing, "journal is damaged"]);
+            assert_offline(&files, &[&missing, "journal is damaged", &format!("position={} ", frame.position)]);
         }
     }
 }

@@ -130,14 +130,16 @@ impl Lane<'_> {
         for frames in self.checkpoints.values().rev() {
             let mut whole: Option<Checkpoint> = None;
             let mut group = Vec::new();
+            let mut end = 0;
             for (next, (file, frame)) in (1..).zip(frames) {
                 if frame.head.sequence != next {
                     // Nothing is lost if the first, complete one never came about: the file before it is still there.
                     if whole.is_none() && self.checkpoints.len() > 1 {
                         break;
                     }
-                    return Err(damage(file, frame.position, What::MissingFrame(next)));
+                    return Err(damage(file, end, What::MissingFrame(next)));
                 }
+                end = frame.end();
                 let read = records(&file.bytes, frame.body.clone());
                 group.extend(read.ok_or_else(|| damage(file, frame.position, What::Unintelligible))?);
                 if frame.head.last {
@@ -160,6 +162,7 @@ impl Lane<'_> {
         let mut changes = Vec::new();
         let mut last: Option<&Found> = None;
         let from = keep.unwrap_or_default();
+        let mut before = self.journal.range(..from).next_back().map(|(_, found)| found);
         for ((run, sequence), (file, frame)) in self.journal.range(from..) {
             let expected = match last {
                 Some(last) if last.head.run == *run => last.head.sequence + 1,
@@ -168,13 +171,19 @@ impl Lane<'_> {
             };
             let chained = last.is_none_or(|last| last.head.run != *run || last.crc == frame.head.previous);
             if *sequence != expected || !chained {
-                let position = last.map_or(0, Found::end);
+                // It stood behind the one before it, or, if another file begins between the two, in front of this one.
+                let (file, position) = match before {
+                    Some((before, found)) if before.name == file.name => (*file, found.end()),
+                    Some((before, found)) if frame.position == 0 => (*before, found.end()),
+                    _ => (*file, 0),
+                };
                 return Err(damage(file, position, What::MissingFrame(expected)));
             }
             let read = entries(&file.bytes, frame.body.clone());
             let read = read.ok_or_else(|| damage(file, frame.position, What::Unintelligible))?;
             changes.extend(read.into_iter().map(|(at, entry)| (*run, at, entry)));
             last = Some(frame);
+            before = Some(&self.journal[&(*run, *sequence)]);
         }
         Ok(changes)
     }
