@@ -1,4 +1,4 @@
-//! What is known to be bad in a closed segment: ranges that begin and end with batches.
+//! What is known to be bad in a segment: ranges that begin and end with batches.
 //! Owns the list, in memory only: after a restart the scrub finds it again. Invariant: ranges are in order, don't
 //! touch, and are at most `RANGES_MAX`; beyond that the last one swallows what lies between.
 

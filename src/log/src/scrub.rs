@@ -1,5 +1,5 @@
-//! The scrub: reads closed segments in the background and checks every batch, so that rot is known before a consumer
-//! comes to it.
+//! The scrub: reads segments in the background and checks every batch, so that rot is known before a consumer comes to
+//! it; of the one that is written to, what its file holds already.
 //!
 //! Owns the walk: partition after partition, segment after segment, one read in flight, so many bytes a second. Reads
 //! directly into memory of the pool, never through the chunks, and never makes a chunk leave for it. A round begins a
@@ -17,10 +17,10 @@ use record::{HEADER_BYTES, Header};
 
 use crate::damage::Damage;
 use crate::files::{HandleId, Mode};
-use crate::index::Place;
+use crate::index::{Index, Place};
 use crate::job::Work;
 use crate::partition::State;
-use crate::segment::BLOCK;
+use crate::segment::{BLOCK, Segment};
 use crate::{Log, LogRef};
 
 #[derive(Debug, Default)]
@@ -44,6 +44,8 @@ struct Walk {
     log: LogRef,
     base: Offset,
     end: Place,
+    /// So much of it was in its file when this began: whole blocks, or all of a closed segment.
+    limit: u64,
     /// Where the batch begins that is checked, or the next one.
     place: Place,
     batch: Option<Batch>,
@@ -51,6 +53,8 @@ struct Walk {
     suspect: Option<Place>,
     /// Nothing here looks like a batch: the index must say where the next one is.
     lost: bool,
+    /// What follows is not in the file yet.
+    is_over: bool,
 }
 
 /// A batch of which some bytes are to come.
@@ -124,7 +128,7 @@ impl Log {
         self.scrub.next_at = Some(began.plus_ms(self.config.scrub_every_ms).max(self.now.plus_ms(PAUSE_MS)));
     }
 
-    /// The next closed segment of the log at hand.
+    /// The next segment of the log at hand.
     fn next_to_scrub(&self) -> Option<Walk> {
         let (generation, partition) = self.partitions.at(self.scrub.slot)?;
         if !matches!(partition.state, State::Open) || self.is_offline(partition) {
@@ -134,39 +138,49 @@ impl Log {
             Some(after) => partition.segments.partition_point(|segment| segment.base <= after),
             None => 0,
         };
-        let segment = partition.segments.get(first).filter(|segment| segment.sealed && segment.end.position > 0)?;
+        let segment = partition.segments.get(first)?;
+        let limit = readable_bytes(segment);
+        if limit == 0 {
+            return None;
+        }
         let place = Place { offset: segment.base, position: 0 };
         Some(Walk {
             log: LogRef { slot: self.scrub.slot, generation },
             base: segment.base,
             end: segment.end,
+            limit,
             place,
             batch: None,
             suspect: None,
             lost: false,
+            is_over: false,
         })
     }
 
     /// Reads on, in a segment that is still what it was.
     fn scrub_on(&mut self, out: &mut Effects) {
         let walk = self.scrub.walk.as_ref().expect("a segment is under the scrub");
-        let (log, base, end) = (walk.log, walk.base, walk.end);
+        let (log, base, end, limit) = (walk.log, walk.base, walk.end, walk.limit);
         let partition = self.partition(log).filter(|partition| matches!(partition.state, State::Open));
         let offline = partition.is_none_or(|partition| self.is_offline(partition));
         let at =
             partition.and_then(|partition| partition.segments.binary_search_by_key(&base, |segment| segment.base).ok());
         let segment = at.and_then(|at| partition?.segments.get(at));
-        let Some(segment) = segment.filter(|segment| !offline && segment.sealed && segment.end == end) else {
+        // One that is written to only grows.
+        let may_grow = |segment: &Segment| !segment.sealed || limit < end.position;
+        let is_same = |segment: &Segment| segment.end == end || (may_grow(segment) && end.offset <= segment.end.offset);
+        let is_there = |segment: &&Segment| !offline && is_same(segment) && limit <= readable_bytes(segment);
+        let Some(segment) = segment.filter(is_there) else {
             self.scrub.walk = None;
             return;
         };
         if walk.lost {
-            let (at, known) = (at.expect("it was found"), segment.index.is_some());
+            let (at, known) = (at.expect("it was found"), segment.index.as_ref().is_some_and(Index::is_whole));
             return if known { self.find_again() } else { self.await_index(log, at, out) };
         }
         let position = walk.batch.as_ref().map_or(walk.place.position, |batch| batch.position);
         let start = position / BLOCK * BLOCK;
-        let bytes = (end.position - start).min(READ_BYTES).next_multiple_of(BLOCK) as usize;
+        let bytes = (limit - start).min(READ_BYTES).next_multiple_of(BLOCK) as usize;
         // It never takes what others need: neither the last file nor the cache's memory.
         let pool = self.pool.clone();
         let Some(mut buf) = self.files.has_room().then(|| pool.take(bytes.max(BLOCK_BYTES))).flatten() else {
@@ -194,21 +208,28 @@ impl Log {
     /// Nothing looks like a batch: what follows is bad up to the next place that the index knows.
     fn find_again(&mut self) {
         let Some(walk) = &mut self.scrub.walk else { return };
-        let (log, base, end) = (walk.log, walk.base, walk.end);
+        let (log, base, end, limit) = (walk.log, walk.base, walk.end, walk.limit);
         let from = walk.suspect.take().unwrap_or(walk.place);
         walk.lost = false;
         let partition = self.partitions.get(log.slot, log.generation);
         let at =
             partition.and_then(|partition| partition.segments.binary_search_by_key(&base, |segment| segment.base).ok());
         let segment = at.and_then(|at| partition?.segments.get(at));
-        let next = segment.and_then(|segment| segment.index.as_ref()?.after(from.position)).unwrap_or(end);
+        let next = segment.and_then(|segment| segment.index.as_ref()?.after(from.position));
+        let Some(next) = next.or_else(|| (limit == end.position).then_some(end)) else {
+            // Where what is appended meanwhile begins is not known: the next round sees.
+            walk.is_over = true;
+            return self.end_walk_if_done();
+        };
         walk.place = next;
+        walk.is_over = limit <= next.position;
         self.mark_damage(log, base, Damage { from, to: next });
         self.end_walk_if_done();
     }
 
     fn end_walk_if_done(&mut self) {
-        if self.scrub.walk.as_ref().is_some_and(|walk| !walk.lost && walk.place.position >= walk.end.position) {
+        let is_done = |walk: &Walk| walk.is_over || (!walk.lost && walk.place.position >= walk.end.position);
+        if self.scrub.walk.as_ref().is_some_and(is_done) {
             self.scrub.walk = None;
         }
     }
@@ -256,7 +277,7 @@ impl Walk {
     fn feed(&mut self, bytes: &[u8], found: &mut Vec<Damage>) {
         let position = self.batch.as_ref().map_or(self.place.position, |batch| batch.position);
         let start = position / BLOCK * BLOCK;
-        let read_end = (start + bytes.len() as u64).min(self.end.position);
+        let read_end = (start + bytes.len() as u64).min(self.limit);
         loop {
             if let Some(batch) = &mut self.batch {
                 let end = self.place.position + batch.header.size_bytes as u64;
@@ -285,6 +306,10 @@ impl Walk {
             if head_end > self.end.position {
                 return self.lose();
             }
+            if head_end > self.limit {
+                self.is_over = true;
+                return;
+            }
             let Some(head) = range(bytes, start, self.place.position, head_end).filter(|_| head_end <= read_end) else {
                 // At the next read's beginning, unless the file ends too soon.
                 if self.place.position / BLOCK * BLOCK == start {
@@ -296,6 +321,10 @@ impl Walk {
             let place = Place { offset: header.base_offset, ..self.place };
             self.settle(place, found);
             self.place = place;
+            if place.position + header.size_bytes as u64 > self.limit {
+                self.is_over = true;
+                return;
+            }
             let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
             digest.update(&head[CHECKED_FROM..]);
             self.batch = Some(Batch { header, position: head_end, digest });
@@ -319,6 +348,11 @@ impl Walk {
             && header.next_offset() <= self.end.offset
             && header.size_bytes as u64 <= self.end.position - self.place.position
     }
+}
+
+/// How much of a segment its file holds.
+fn readable_bytes(segment: &Segment) -> u64 {
+    if segment.sealed { segment.end.position } else { segment.destaged.min(segment.durable.position) / BLOCK * BLOCK }
 }
 
 fn range(bytes: &[u8], start: u64, from: u64, to: u64) -> Option<&[u8]> {

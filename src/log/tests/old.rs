@@ -307,6 +307,35 @@ fn the_scrub_finds_a_flipped_bit_and_only_what_is_bad_is_refused() {
 }
 
 #[test]
+fn the_scrub_looks_at_what_the_segment_that_is_written_to_has_in_its_file() {
+    let mut world = World::plain();
+    let log = world.open(0);
+    for mark in 0..40 {
+        world.append(log, &batch(mark, 1, 3000)).expect("appended");
+        world.settle();
+    }
+    // A clean stop leaves it all in the file; the next run appends to the same segment.
+    world.close();
+    world.restart();
+    let name = format!("{FIRST}.log");
+    let clean = world.disk.file(&name).expect("there");
+    let (position, victim) = find_batch(&clean, 20);
+    let mut bytes = clean.clone();
+    bytes[position + 100] ^= 0x10;
+    world.disk.set_file(&name, &bytes);
+    let log = world.open(0);
+    world.append(log, &batch(40, 1, 3000)).expect("appended");
+    world.settle();
+    world.scrub();
+    assert_eq!(world.metrics.log_bad_batches_total.get(), 1);
+    assert_eq!(read(&mut world, log, victim.base_offset, 1 << 20), Err(ReadError::Corrupt));
+    let (before, next) = read(&mut world, log, Offset::ZERO, 1 << 20).expect("readable");
+    assert_eq!((before.as_slice(), next), (&clean[..position], victim.base_offset));
+    let (_, next) = read(&mut world, log, victim.next_offset(), 1 << 20).expect("readable");
+    assert_eq!(next, Offset::new(41));
+}
+
+#[test]
 fn the_scrub_reads_no_faster_than_it_may() {
     let config = LogConfig { scrub_bytes_per_second: 100_000, ..LogConfig::default() };
     let mut world = World::new(8, config);
