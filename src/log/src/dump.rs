@@ -163,7 +163,7 @@ fn of_entry(entry: &JournalEntry) -> Entry {
         JournalEntry::Batches { base, position, bytes } => {
             Entry::Batches { segment: *base, position: u64::from(*position), bytes: bytes.len() }
         }
-        JournalEntry::Direct { base, end: Place { offset, position }, tail } => {
+        JournalEntry::Direct { base, end: Place { offset, position }, tail, .. } => {
             Entry::Direct { segment: *base, end: *offset, position: *position, tail_bytes: tail.len() }
         }
         JournalEntry::Start { offset } => Entry::Start { offset: *offset },

@@ -34,6 +34,8 @@ pub(crate) enum State {
 /// Batches on their way to their segment, and a frame that says so: durable when both are there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Direct {
+    /// The frame's number.
+    pub(crate) sequence: u64,
     pub(crate) framed: bool,
     pub(crate) wrote: bool,
 }

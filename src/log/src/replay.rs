@@ -272,7 +272,9 @@ impl Log {
     /// The file's last bytes are here, and behind them comes what the journal has.
     fn verify_end(&mut self, log: LogRef, start: u64, mut bytes: Vec<u8>, out: &mut Effects) {
         let recovery = self.recovery(log);
-        let Some((_, Entry::Direct { base, end, tail })) = recovery.entries.pop_front() else { panic!("it is one") };
+        let Some((_, Entry::Direct { base, end, tail, is_over })) = recovery.entries.pop_front() else {
+            panic!("it is one")
+        };
         bytes.extend_from_slice(&tail);
         let mut scan = recovery.scan.take().expect("a scan is under way");
         let verified = &mut recovery.verified;
@@ -280,10 +282,11 @@ impl Log {
             scan.feed(start, &bytes, |place, header| verified.push((place, *header)));
         }
         let verified = std::mem::take(verified);
-        let is_last = recovery.entries.is_empty();
+        // Otherwise it may be torn, and nobody was told of it.
+        let is_proven = is_over || !recovery.entries.is_empty();
         recovery.stage = Stage::Replay;
         if scan.next != end {
-            if is_last {
+            if !is_proven {
                 tracing::info!(segment = %base, position = scan.next.position, "a torn write was never acknowledged: left out");
                 return self.replay(log, out);
             }

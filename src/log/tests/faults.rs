@@ -285,3 +285,37 @@ fn large_appends_go_to_their_segment_and_to_it_alone() {
     }
     assert!(direct_bytes > 0);
 }
+
+/// Of a log's last direct write only a later frame of its lane, be it another log's, says that it was acknowledged.
+#[test]
+fn a_rotten_direct_write_is_told_from_a_torn_one_by_the_frames_behind_it() {
+    for is_proven in [true, false] {
+        let mut world = World::plain();
+        let (log, other) = (world.open(0), world.open(1));
+        let mut sent = 0;
+        while world.metrics.log_direct_bytes_total.get() == 0 {
+            world.append(log, &batch(sent, 1, 300_000)).expect("appended");
+            world.settle();
+            sent += 1;
+        }
+        if is_proven {
+            world.append(other, &batch(0, 1, 100)).expect("appended");
+            world.settle();
+        }
+        world.crash();
+        let name = "/data/t-0/00000000000000000000.log";
+        let mut bytes = world.disk.file(name).expect("written");
+        let position = bytes.iter().rposition(|byte| *byte != 0).expect("not empty");
+        bytes[position - 1000] ^= 0x10;
+        world.disk.set_file(name, &bytes);
+        let log = world.open(0);
+        world.settle();
+        match is_proven {
+            true => assert!(!world.opened(log), "nothing is cut"),
+            false => assert_eq!(world.log.end(log), Some(Offset::new(sent - 1))),
+        }
+        if is_proven {
+            assert_eq!(world.disk.file(name), Some(bytes));
+        }
+    }
+}

@@ -160,6 +160,11 @@ impl Lane<'_> {
     /// Every change that a checkpoint with `keep` does not stand for.
     fn changes(&self, keep: Option<(Run, u64)>) -> Result<Vec<(Run, TopicPartition, Entry)>, Damage> {
         let mut changes = Vec::new();
+        let mut over: BTreeMap<Run, u64> = BTreeMap::new();
+        for ((run, _), (_, frame)) in &self.journal {
+            let before = over.entry(*run).or_default();
+            *before = frame.head.keep.max(*before);
+        }
         let mut last: Option<&Found> = None;
         let from = keep.unwrap_or_default();
         let mut before = self.journal.range(..from).next_back().map(|(_, found)| found);
@@ -181,7 +186,12 @@ impl Lane<'_> {
             }
             let read = entries(&file.bytes, frame.body.clone());
             let read = read.ok_or_else(|| damage(file, frame.position, What::Unintelligible))?;
-            changes.extend(read.into_iter().map(|(at, entry)| (*run, at, entry)));
+            for (at, mut entry) in read {
+                if let Entry::Direct { is_over, .. } = &mut entry {
+                    *is_over = over.get(run).is_some_and(|before| sequence < before);
+                }
+                changes.push((*run, at, entry));
+            }
             last = Some(frame);
             before = Some(&self.journal[&(*run, *sequence)]);
         }

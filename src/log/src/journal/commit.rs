@@ -195,7 +195,7 @@ impl Log {
             run,
             sequence: journal.sequence,
             previous: journal.previous,
-            keep: 0,
+            keep: journal.directs.first().map_or(journal.sequence, |(sequence, _)| *sequence),
             last: false,
             body_bytes: u32::try_from(body.bytes()).expect("a frame is far smaller than 4 GiB"),
             body_crc: body.crc(),
@@ -227,6 +227,8 @@ impl Log {
         let op = Op::Write { file, offset, bufs: vec![frame], sync: true };
         self.submit_root(root, RootWork::Frame, op, out);
         for (log, base, to, handle, file) in directs {
+            self.roots[root].journal.directs.insert((head.sequence, log));
+            self.known(log).direct = Some(Direct { sequence: head.sequence, framed: false, wrote: false });
             self.write_direct(log, base, to, handle, file, out);
         }
     }
@@ -245,9 +247,8 @@ impl Log {
     fn write_direct(&mut self, log: LogRef, base: Offset, to: Place, handle: HandleId, file: File, out: &mut Effects) {
         let issued = self.now;
         let partition = self.known(log);
-        assert!(!partition.busy && partition.direct.is_none());
+        assert!(!partition.busy && partition.direct.is_some());
         partition.busy = true;
-        partition.direct = Some(Direct { framed: false, wrote: false });
         let segment = partition.segment_mut(base).expect("it was gathered from a moment ago");
         let (from, whole) = (segment.destaged, to.position / BLOCK * BLOCK);
         let bufs = segment.blocks(from, whole);
@@ -290,14 +291,16 @@ impl Log {
     /// A direct write, or its frame, is over: durable when both are.
     pub(crate) fn direct_step(&mut self, log: LogRef, base: Offset, to: Place, out: &mut Effects) {
         let partition = self.known(log);
-        let direct = partition.direct.as_ref().expect("a direct write is under way");
-        if !(direct.framed && direct.wrote) {
+        let Direct { sequence, framed, wrote } = partition.direct.expect("a direct write is under way");
+        if !(framed && wrote) {
             return;
         }
+        let root = partition.root;
         partition.direct = None;
         partition.busy = false;
         let segment = partition.segment_mut(base).expect("a segment stays while it is written");
         segment.destaged = to.position / BLOCK * BLOCK;
+        self.roots[root].journal.directs.remove(&(sequence, log));
         self.durable(log, base, to);
         self.mark_dirty(log);
         self.look(log, out);

@@ -30,8 +30,9 @@ impl std::ops::Deref for Slice {
 pub(crate) enum Entry {
     /// Batches, which go on where the log ended, or begin the segment at `base`.
     Batches { base: Offset, position: u32, bytes: Slice },
-    /// Batches that were written to their segment, whole blocks of it, while this frame was; the rest is here.
-    Direct { base: Offset, end: Place, tail: Slice },
+    /// Batches that were written to their segment, whole blocks of it, while this frame was; the rest is here. A later
+    /// frame may say that the write was over: then it was acknowledged.
+    Direct { base: Offset, end: Place, tail: Slice, is_over: bool },
     /// Records before this offset are deleted.
     Start { offset: Offset },
     /// A later run found the log's end here and went on.
@@ -142,7 +143,7 @@ pub(crate) fn entries(file: &Arc<Vec<u8>>, body: Range<usize>) -> Option<Vec<(To
             }
             DIRECT => {
                 let (base, end) = (fields.offset()?, place(&mut fields)?);
-                Entry::Direct { base, end, tail: slice(&mut fields)? }
+                Entry::Direct { base, end, tail: slice(&mut fields)?, is_over: false }
             }
             START => Entry::Start { offset: fields.offset()? },
             RESUME => Entry::Resume { base: fields.offset()?, end: place(&mut fields)? },

@@ -33,7 +33,8 @@ pub(crate) struct Head {
     pub(crate) sequence: u64,
     /// The checksum of the head of the frame before it; 0 if there is none.
     pub(crate) previous: u32,
-    /// Of a checkpoint: the first frame of this run's journal that it does not stand for.
+    /// Of a checkpoint: the first frame of this run's journal that it does not stand for. Of a journal's: all that was
+    /// written directly beside frames before this one is durable.
     pub(crate) keep: u64,
     /// Of a checkpoint: this frame is its last.
     pub(crate) last: bool,

@@ -14,7 +14,7 @@ pub(crate) mod frame;
 pub(crate) mod name;
 mod read;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use effect::{File, Instant};
 use model::Offset;
@@ -48,6 +48,8 @@ pub(crate) struct Journal {
     pub(crate) waiting: VecDeque<LogRef>,
     /// Logs whose start moved, and where to, that are in no frame yet.
     pub(crate) starts: VecDeque<(LogRef, Offset)>,
+    /// Direct writes that are not over, by the frames that speak of them.
+    pub(crate) directs: BTreeSet<(u64, LogRef)>,
     /// Bytes of frames, and of direct writes, since the last checkpoint began.
     pub(crate) bytes: u64,
     pub(crate) direct_bytes: u64,
@@ -101,6 +103,7 @@ impl Journal {
             in_flight: None,
             waiting: VecDeque::new(),
             starts: VecDeque::new(),
+            directs: BTreeSet::new(),
             bytes: 0,
             direct_bytes: 0,
         }
