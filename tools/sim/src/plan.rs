@@ -1,5 +1,6 @@
 //! What is to happen in one run: how long, which faults, which stops, which people.
 
+use crate::broker_host::DIRECTORIES;
 use crate::clients::{Actor, Admin, Consumer, Deleter, Hostile, Idempotent, Plain, TIMES_BACK_MS};
 use crate::faults::Faults;
 use crate::oracle::Rules;
@@ -32,7 +33,8 @@ impl Plan {
     pub(crate) fn draw(seed: u64) -> Plan {
         let mut rng = Rng::new(seed);
         let span_ns = rng.spread(100, 800) * 1_000_000;
-        let directories = 1;
+        // Drawn apart: a seed with one directory does what it did before there were two.
+        let directories = Rng::new(!seed).range(1, DIRECTORIES.len() as u64) as usize;
         let mut faults = Faults::draw(&mut rng, span_ns, directories);
         let mut timers = Vec::new();
         for _ in 0..rng.spread(1, 5) - 1 {

@@ -258,7 +258,7 @@ impl Run {
         self.stop_ns = None;
         if self.broker.take().is_some() {
             self.world.borrow_mut().kill(power_cut);
-            self.oracle.died(STARTS_SURVIVE);
+            self.oracle.died();
             let down_ns = self.rng.spread(100_000, 50_000_000);
             self.timer(down_ns, START);
         }
@@ -285,9 +285,6 @@ pub(crate) const STOP: u32 = 5;
 pub(crate) const TRAP_KILL: u32 = 6;
 pub(crate) const TRAP_CUT: u32 = 7;
 pub(crate) const ROT: u32 = 8;
-
-/// Whether a start offset that was acknowledged outlives the process.
-const STARTS_SURVIVE: bool = false;
 
 /// SIGTERM to the end.
 const STOP_NS_MAX: u64 = 2_000_000_000;

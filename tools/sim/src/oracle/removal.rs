@@ -18,10 +18,10 @@ impl Oracle {
     }
 
     /// The broker dies: what it told of starts may have been in its memory alone, what it acknowledged not.
-    pub(crate) fn died(&mut self, starts_survive: bool) {
+    pub(crate) fn died(&mut self) {
         self.lives += 1;
         for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.start = if starts_survive { partition.promised } else { 0 };
+            partition.start = partition.promised;
         }
     }
 
