@@ -22,12 +22,14 @@ def shown(data):
     return "".join(simple.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else "\\x%02x" % byte) for byte in data[:SHOWN_BYTES])
 
 
-def written(data):
-    """A stopped broker's directory with several segments of every codec, and what was acknowledged."""
+def written(data, per_second_max=None):
+    """A stopped broker's directory with several segments of every codec, and what was acknowledged. Slower producers make
+    smaller batches."""
     with Broker(data) as broker:
         broker.start()
         create_topic(broker.bootstrap, "dumped", PARTITIONS, **{"segment.bytes": str(1 << 20)})
-        load = Load(broker.bootstrap, "dumped", PARTITIONS, codecs=CODECS, count_max=RECORDS).start()
+        load = Load(broker.bootstrap, "dumped", PARTITIONS, codecs=CODECS, count_max=RECORDS,
+                    per_second_max=per_second_max).start()
         load.wait_until(lambda: load.acknowledged == RECORDS, 60, "last acknowledgement")
         load.drain()
         code, _ = broker.stop()

@@ -135,6 +135,10 @@ class Broker:
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
 
+    def health(self):
+        with urllib.request.urlopen("http://127.0.0.1:%d/health" % self.admin_port, timeout=10) as answer:
+            return answer.read().decode().strip()
+
     def log(self):
         return COLOURS.sub("", Path(self.output.name).read_text(errors="replace"))
 

@@ -30,6 +30,11 @@ def partitions(data, topic=None):
     return out
 
 
+def topic_id(directory):
+    lines = (Path(directory) / "partition.metadata").read_bytes().rstrip(b"\0").decode().splitlines()
+    return next(line.split(": ")[1] for line in lines if line.startswith("topic_id: "))
+
+
 def segments(directory):
     return sorted(Path(directory).glob("*.log"))
 
@@ -42,6 +47,10 @@ def journals(data):
             folders[:] = [name for name in folders if not PARTITION.match(name)]
             out += [Path(folder) / name for name in sorted(names)]
     return [path for path in out if path.stat().st_size >= JOURNAL_BYTES_MIN]
+
+
+def checkpoints(data):
+    return sorted(path for place in str(data).split(",") for path in Path(place).glob("journal/*.checkpoint"))
 
 
 def dump(file, *options):

@@ -52,6 +52,9 @@ class Load:
         self.ledger = [[array("q") for _ in range(partitions)] for _ in codecs]
         self.errors = []
         self.produced = 0
+        # The rate counts from here on.
+        self.began = time.monotonic()
+        self.produced_before = 0
         self.acknowledged = 0
         self.stopping = threading.Event()
         self.producers = [Producer({
@@ -73,10 +76,11 @@ class Load:
         return self
 
     def run(self):
-        began = time.monotonic()
+        self.began = time.monotonic()
         try:
             while not self.stopping.is_set():
-                behind = not self.per_second_max or self.produced <= (time.monotonic() - began) * self.per_second_max
+                due = (time.monotonic() - self.began) * (self.per_second_max or 0)
+                behind = not self.per_second_max or self.produced - self.produced_before <= due
                 if self.produced == self.count_max or not behind:
                     self.poll(0.005)
                     continue
@@ -109,6 +113,12 @@ class Load:
     def poll(self, seconds):
         for producer in self.producers:
             producer.poll(seconds / len(self.producers))
+
+    def slow_down(self, per_second_max):
+        """From now on at most so many records a second."""
+        self.began = time.monotonic()
+        self.produced_before = self.produced
+        self.per_second_max = per_second_max
 
     def wait_for(self, count, seconds=120):
         """Until so many records more are acknowledged than when it was called."""
