@@ -63,15 +63,19 @@ def read(broker, load, partition, first, end):
         consumer.close()
 
 
-def damaged_batch(rng, file, is_active):
-    """Flips a bit in a batch of a segment, not in those at its end; the batch."""
+def victims(file, is_active):
+    """The batches of a segment in which the scrub finds rot, but for the first."""
     batches = files.batches(file)
     if is_active:
-        # Of the segment that is written to the scrub looks at whole blocks, and at a batch when the next one begins.
+        # Of the segment that is written to it looks at whole blocks, and at a batch when the next one begins.
         limit = (batches[-1]["position"] + batches[-1]["size_bytes"]) // BLOCK_BYTES * BLOCK_BYTES
         batches = [one for one in batches if one["position"] + one["size_bytes"] <= limit]
-        assert len(batches) > 2, "%s has too few batches" % file
-    batch = rng.choice(batches[1:-1])
+    return batches[1:-1]
+
+
+def damaged_batch(rng, file, is_active):
+    """Flips a bit in a batch; the batch."""
+    batch = rng.choice(victims(file, is_active))
     files.flip(file, batch["position"] + rng.randrange(COVERED_FROM, batch["size_bytes"]), rng.randrange(8))
     return batch
 
@@ -82,7 +86,8 @@ def in_segments(rng):
         directories = {partition: directory for (_, partition), directory in files.partitions(data, "dumped").items()}
         ends = {partition: files.batches(files.segments(directory)[-1])[-1]["last_offset"] + 1
                 for partition, directory in directories.items()}
-        closed, active, whole = rng.sample(sorted(directories), 3)
+        active = rng.choice([at for at, directory in directories.items() if victims(files.segments(directory)[-1], True)])
+        closed, whole = rng.sample([at for at in directories if at != active], 2)
         damaged = {}
         for partition, at in ((closed, 0), (active, -1)):
             found = files.segments(directories[partition])
