@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) shards: usize,
     /// How many of [`DIRECTORIES`] it has.
     pub(crate) directories: usize,
+    /// The one of them that is not there.
+    pub(crate) absent: Option<usize>,
     /// The largest a segment may be; drawn without it.
     pub(crate) segment_bytes: Option<u32>,
     /// The disk fails or fills at some time of this run.
@@ -55,7 +57,7 @@ impl Broker {
     /// Starts one on the world's disk. Sizes are drawn anew: a broker must take what an earlier one left behind.
     pub(crate) fn start(world: &Rc<RefCell<World>>, setup: Setup, rng: &mut Rng) -> Broker {
         drop(log_lines::take());
-        let Setup { shards: shard_count, directories, segment_bytes, disk_refuses } = setup;
+        let Setup { shards: shard_count, directories, absent, segment_bytes, disk_refuses } = setup;
         let memory_bytes = rng.spread(256, 4096) as usize * 1024;
         let chunk_bytes = rng.spread(8, 32) as usize * 1024 * 1024;
         let mail_capacity = rng.spread(1, 64) as usize;
@@ -66,10 +68,13 @@ impl Broker {
         let metrics: Vec<_> = (0..shard_count).map(|_| Arc::default()).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let recv_pool_bytes = rng.spread(256, 2048) as usize * 1024;
-        let mut leftovers: Vec<_> = directories.iter().flat_map(|path| world.borrow().leftovers(path)).collect();
+        let absent = absent.map(|at| directories[at]);
+        let there = directories.iter().filter(|path| absent != Some(**path));
+        let mut leftovers: Vec<_> = there.flat_map(|path| world.borrow().leftovers(path)).collect();
         world.borrow_mut().boot(shard_count, recv_pool_bytes);
         let run_count = u64::from(world.borrow().life());
         log.roots = directories.iter().map(Into::into).collect();
+        log.lost = absent.iter().map(Into::into).collect();
         // The first of so many, with others after it.
         let first = log.runs[0];
         let run = |number| {

@@ -29,6 +29,8 @@ pub struct Faults {
     pub traps: Vec<Trap>,
     /// What rots, a bit each.
     pub rots: Vec<FileClass>,
+    /// A log directory is not there at some start.
+    pub absence: bool,
 }
 
 /// A kind of fault that lasts.
@@ -125,6 +127,7 @@ impl Faults {
             || self.budget_bytes.iter().any(Option::is_some)
             || self.traps.iter().any(|trap| trap.snap == Snap::Fails)
             || !self.rots.is_empty()
+            || self.absence
     }
 
     /// Whether a lasting fault is on; if so, when it ends.

@@ -10,6 +10,7 @@
 //! | aim | a kill or a power cut waits for the k-th operation on a class of files (segment, journal, checkpoint, what a cleaner writes, snapshot, index), of a kind (rename, remove, cut, allocate, syncs) or of a start, and comes while that is in flight or right after it: recoveries, rolls and removals are cut short as a rule |
 //! | shard | gets no processor for a while; sleeps until a completion, a wake or its deadline, never less |
 //! | disk | operations take long, and complete in any order; a period in which all are slow, none gets room (ENOSPC), or some fail (EIO). Each log directory is a disk of its own: one fills or fails, the others don't |
+//! | disk, missing | one of two log directories is not there at a start, and is again later |
 //! | disk, its size | small in some runs: what files take is counted, removing gives it back, `Space` answers from it |
 //! | disk, power cut | of what no completed sync covers, every 512 B sector survives or not, on its own; length and room survive as a prefix of their changes; a name survives only by a sync of its directory, or by chance; a synced write in flight may be torn |
 //! | disk, failed sync | what it covered is lost to every later sync too |
@@ -35,8 +36,8 @@
 //!
 //! An acknowledged record stands where it was told, once, in its producer's order, unaltered, with its time, for ever,
 //! and nobody sees one that was not sent. What has rotted is refused (CORRUPT_MESSAGE, or KAFKA_STORAGE_ERROR) or shows
-//! by its checksum; the records around it stay, and the log's end with them. The start moves only forward while
-//! a broker lives, only past what somebody asked to delete or what has expired. Of a compacted topic each key's last
+//! by its checksum; the records around it stay, and the log's end with them. The start moves only forward, only
+//! past what somebody asked to delete or what has expired. Of a compacted topic each key's last
 //! record stays, and nothing comes back that a tombstone deleted. A lookup by time passes over no record. A topic has the partitions and settings that
 //! it was given. Answers come in order and in time.
 //!

@@ -5,7 +5,7 @@ use crate::clients::{Actor, Admin, Consumer, Deleter, Hostile, Idempotent, Plain
 use crate::faults::Faults;
 use crate::oracle::Rules;
 use crate::rng::Rng;
-use crate::run::{JUMP, KILL, POWER_CUT, ROT, STOP, TRAP_CUT, TRAP_KILL};
+use crate::run::{ABSENT, JUMP, KILL, POWER_CUT, ROT, STOP, TRAP_CUT, TRAP_KILL};
 use crate::traps::Trap;
 
 /// The plan of one run.
@@ -34,7 +34,8 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let span_ns = rng.spread(100, 800) * 1_000_000;
         // Drawn apart: a seed with one directory does what it did before there were two.
-        let directories = Rng::new(!seed).range(1, DIRECTORIES.len() as u64) as usize;
+        let mut apart = Rng::new(!seed);
+        let directories = apart.range(1, DIRECTORIES.len() as u64) as usize;
         let mut faults = Faults::draw(&mut rng, span_ns, directories);
         let mut timers = Vec::new();
         for _ in 0..rng.spread(1, 5) - 1 {
@@ -53,11 +54,18 @@ impl Plan {
             timers.extend((0..3).map(|_| (rng.below(span_ns), JUMP)));
         }
         timers.extend(faults.rots.iter().map(|_| (rng.below(span_ns), ROT)).collect::<Vec<_>>());
+        if directories > 1 && apart.chance(ABSENT_PER_MILLE) {
+            faults.absence = true;
+            timers.push((apart.below(span_ns), ABSENT));
+        }
         let people = people(&mut rng);
         let last_power_cut = rng.coin();
         Plan { rng, span_ns, faults, timers, people, directories, shards: None, segment_bytes: None, last_power_cut }
     }
 }
+
+/// Runs with two log directories in which one is not there for a while.
+const ABSENT_PER_MILLE: u64 = 250;
 
 fn people(rng: &mut Rng) -> Vec<Box<dyn Actor>> {
     let stable: Vec<(usize, Rules)> = (0..rng.range(1, 3)).map(|_| (rng.range(1, 8) as usize, rules(rng))).collect();

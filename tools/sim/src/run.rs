@@ -47,6 +47,8 @@ struct Run {
     /// What rots at the next moment that was planned for it.
     rots: Vec<FileClass>,
     directories: usize,
+    /// The log directory that is not there, at the next start and until it is.
+    absent: Option<usize>,
     shards: Option<usize>,
     segment_bytes: Option<u32>,
     last_power_cut: bool,
@@ -91,6 +93,7 @@ pub(crate) fn go(plan: Plan, trace: Trace) -> (Report, u64) {
         disk_refuses,
         rots,
         directories,
+        absent: None,
         shards,
         segment_bytes,
         last_power_cut,
@@ -207,6 +210,7 @@ impl Run {
                 let setup = Setup {
                     shards: self.shards.unwrap_or(drawn),
                     directories: self.directories,
+                    absent: self.absent,
                     segment_bytes: self.segment_bytes,
                     disk_refuses: self.disk_refuses,
                 };
@@ -219,6 +223,13 @@ impl Run {
                     self.rot(class);
                 }
             }
+            ABSENT if self.phase == Phase::Working && self.broker.is_some() => {
+                self.kill(false);
+                self.absent = Some(self.rng.index(self.directories));
+                let back_ns = self.rng.spread(1_000_000, 200_000_000);
+                self.timer(back_ns, BACK);
+            }
+            BACK if self.absent.take().is_some() => self.kill(false),
             KILL | POWER_CUT if self.phase == Phase::Working => self.kill(tag == POWER_CUT),
             STOP if self.phase == Phase::Working && self.stop_ns.is_none() => {
                 if let Some(broker) = &self.broker {
@@ -285,6 +296,9 @@ pub(crate) const STOP: u32 = 5;
 pub(crate) const TRAP_KILL: u32 = 6;
 pub(crate) const TRAP_CUT: u32 = 7;
 pub(crate) const ROT: u32 = 8;
+/// A log directory goes, and comes back.
+pub(crate) const ABSENT: u32 = 9;
+const BACK: u32 = 10;
 
 /// SIGTERM to the end.
 const STOP_NS_MAX: u64 = 2_000_000_000;
