@@ -128,6 +128,7 @@ impl Log {
                 continue;
             }
             let is_stuck = self.roots[root].offline || self.roots[root].space.room == Room::Full;
+            self.roots[root].checkpoint.over |= is_stuck;
             for log in self.all_logs() {
                 let partition = self.known(log);
                 let is_done = matches!(partition.state, State::Closing) && partition.root == root;

@@ -47,6 +47,8 @@ pub(crate) struct Checkpoints {
     pub(crate) settle: u8,
     /// Logs that the last one wrote of.
     settling: Vec<LogRef>,
+    /// Logs were closed on a full disk, as they were: a checkpoint that still has to write of logs would leave them out.
+    pub(crate) over: bool,
 }
 
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl Log {
     /// Begins a checkpoint if one is due, goes on with it otherwise.
     pub(crate) fn pump_checkpoint(&mut self, root: usize, out: &mut Effects) {
         let state = &self.roots[root];
-        if state.offline || state.stage != Stage::Ready || !self.all_opened {
+        if state.offline || state.checkpoint.over || state.stage != Stage::Ready || !self.all_opened {
             return;
         }
         if state.checkpoint.cycle.is_none() {
@@ -250,7 +252,7 @@ impl Log {
     }
 
     /// Has a bounded number of logs write their whole blocks; afterwards the sync.
-    pub(crate) fn pump_goals(&mut self, root: usize, out: &mut Effects) {
+    fn pump_goals(&mut self, root: usize, out: &mut Effects) {
         loop {
             let Some(cycle) = self.cycle(root).filter(|cycle| cycle.phase == Phase::Destage) else { return };
             if cycle.active.len() >= DESTAGING_MAX {

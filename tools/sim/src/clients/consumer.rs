@@ -257,7 +257,7 @@ impl Place {
         let offset = u64::try_from(offset).expect("an offset");
         assert!(offset >= known.start.offset, "{place}: {offset} for time {asked}, starts at {}", known.start.offset);
         match asked {
-            LATEST => assert!(offset >= known.end, "latest offset {offset} where {} was told", known.end),
+            LATEST => assert!(offset >= known.end, "{place}: latest offset {offset} where {} was told", known.end),
             EARLIEST => stage.oracle.started(topic, partition, offset, known.start),
             // What rot has made of times is not known.
             _ if rotten => (),

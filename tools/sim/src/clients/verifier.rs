@@ -8,13 +8,15 @@ use wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsRe
 use super::consumer::{EARLIEST, read_batches};
 use super::session::{Answer, Heard, Session};
 use super::{Actor, Stage, is_retriable, spelled};
-use crate::oracle::TopicIndex;
+use crate::oracle::{Start, TopicIndex};
 
 /// The client.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     session: Session,
     left: Vec<(TopicIndex, u32)>,
+    /// What was known of the partition's start when it was asked for.
+    asked: Option<Start>,
     /// The partition's start is known.
     begun: bool,
     offset: u64,
@@ -29,7 +31,15 @@ const TRIES_MAX: u32 = 100;
 impl Verifier {
     /// Of these partitions.
     pub(crate) fn new(partitions: Vec<(TopicIndex, u32)>) -> Verifier {
-        Verifier { session: Session::default(), left: partitions, begun: false, offset: 0, tries: 0, next_ns: 0 }
+        Verifier {
+            session: Session::default(),
+            left: partitions,
+            asked: None,
+            begun: false,
+            offset: 0,
+            tries: 0,
+            next_ns: 0,
+        }
     }
 }
 
@@ -114,6 +124,11 @@ impl Verifier {
         let next = read_batches(stage, topic, partition, self.offset, data.records.unwrap_or_default());
         assert!(next > self.offset || next == end, "the last read of {topic}-{partition} stands at {next} of {end}");
         self.offset = next;
+        if next == end && !self.asked.is_some_and(|asked| stage.oracle.is_of_this_life(asked)) {
+            // What the broker said of the start may have died with it.
+            self.begun = false;
+            return;
+        }
         if next == end {
             stage.oracle.whole(topic, partition, end);
             self.next_partition();
@@ -129,6 +144,7 @@ impl Verifier {
             timestamp: EARLIEST,
         }];
         let topics = vec![ListOffsetsTopic { name: stage.oracle.topics[topic].name.clone().into(), partitions }];
+        self.asked = Some(stage.oracle.known_start(topic, partition));
         let request = ListOffsetsRequest { replica_id: -1, isolation_level: 0, topics, timeout_ms: 30_000 };
         self.session.send(stage, (ApiKey::ListOffsets, 6), Some(0), |out| request.encode(out, 6));
     }
@@ -145,7 +161,7 @@ impl Verifier {
         }
         assert!(result.error_code == 0, "the start of {topic}-{partition}: {}", spelled(result.error_code));
         let start = u64::try_from(result.offset).expect("an offset");
-        stage.oracle.started(topic, partition, start, stage.oracle.known_start(topic, partition));
+        stage.oracle.started(topic, partition, start, self.asked.expect("it was asked for"));
         stage.oracle.begin_pass(topic, partition);
         self.offset = start;
         self.begun = true;

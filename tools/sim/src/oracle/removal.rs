@@ -30,6 +30,11 @@ impl Oracle {
         Start { offset: self.topics[topic].partitions[partition as usize].start, life: self.lives }
     }
 
+    /// Whether the broker that was asked then is the one of now.
+    pub(crate) fn is_of_this_life(&self, start: Start) -> bool {
+        start.life == self.lives
+    }
+
     /// Whether an offset may lie before the start.
     pub(crate) fn may_be_gone(&self, topic: TopicIndex, partition: u32, offset: u64) -> bool {
         // What expires may be gone before anybody is told of it.
