@@ -1,5 +1,6 @@
 //! What the rooms' errors are to a client: the only place where they become Kafka's codes.
 
+use group::AppendRefusal;
 use log::{AppendError, ReadError};
 use model::ErrorCode;
 use record::RecordError;
@@ -16,6 +17,18 @@ pub(crate) fn append_code(error: AppendError) -> ErrorCode {
         AppendError::TooLarge => ErrorCode::MessageTooLarge,
         AppendError::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
         AppendError::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
+    }
+}
+
+/// What a coordinator hears of its own append.
+pub(crate) fn own_append_refusal(error: AppendError) -> AppendRefusal {
+    match error {
+        AppendError::Gone | AppendError::NotOpen | AppendError::Offline => AppendRefusal::Offline,
+        AppendError::Busy | AppendError::NoSpace => AppendRefusal::Busy,
+        AppendError::TooLarge => AppendRefusal::TooLarge,
+        AppendError::InvalidProducerEpoch | AppendError::OutOfOrderSequence => {
+            unreachable!("the broker's own batches have no producer")
+        }
     }
 }
 

@@ -59,6 +59,12 @@ pub(crate) enum Letter {
     DeleteRecords(DeleteRecords),
     /// Back: what became of it.
     DeletedRecords { request: RequestRef, results: Vec<(u32, DeleteResult)> },
+    /// To a coordinator's home: ask groups.
+    AskGroups { request: RequestRef, parts: Vec<GroupPart> },
+    /// To every shard: which groups do you have?
+    ListGroups { request: RequestRef, index: u32 },
+    /// Back: what came of one of them.
+    Grouped { request: RequestRef, index: u32, answer: Box<group::Answer> },
     /// To shard 0: a request that changes metadata, as it came.
     Control { request: RequestRef, command: Command },
     /// Back: the whole response frame, `None` where the connection goes on by itself (or must close: bad bytes).
@@ -238,6 +244,17 @@ pub(crate) struct DeletePart {
     pub(crate) at: TopicPartition,
     /// The first record that stays; `None`: the high watermark.
     pub(crate) before: Option<Offset>,
+}
+
+/// Something asked of a group.
+#[derive(Debug)]
+pub(crate) struct GroupPart {
+    /// Its place in the request; comes back.
+    pub(crate) index: u32,
+    /// The partition of the offsets topic.
+    pub(crate) partition: u32,
+    pub(crate) group_id: Box<str>,
+    pub(crate) asked: group::Request,
 }
 
 /// The start offset once no restart brings the records back, or why they stay.

@@ -18,6 +18,7 @@ use crate::config::BrokerConfig;
 use crate::connection::{self, Connections};
 use crate::context::Context;
 use crate::control::{self, Control, Verdict};
+use crate::groups::{self, Groups};
 use crate::home::Home;
 use crate::listening::Listening;
 use crate::mail::{Letter, Link, Post};
@@ -71,6 +72,7 @@ pub struct Shard {
     connections: Connections,
     listening: Listening,
     home: Home,
+    groups: Groups,
     control: Option<Control>,
     image: Arc<Image>,
     topics: Topics,
@@ -116,6 +118,7 @@ impl Shard {
             connections: Connections::new(FetchSessions::new(shard, slots)),
             listening: Listening::new(parts.listeners, parts.metrics),
             home: Home::new(Log::new(log, parts.chunks, metrics.clone())),
+            groups: Groups::new(0),
             topics: Topics::new(post.shard_count()),
             config: parts.config,
             metrics,
@@ -186,6 +189,7 @@ impl Shard {
     pub fn invariants(&self) {
         self.connections.invariants();
         self.home.invariants();
+        self.groups.invariants();
     }
 
     fn wait(&mut self, now: Instant) -> Wait {
@@ -202,7 +206,12 @@ impl Shard {
         if !self.post.sleep() {
             return Wait::No;
         }
-        let parts = [self.connections.next_deadline(), self.home.next_deadline(now), self.listening.next_deadline()];
+        let parts = [
+            self.connections.next_deadline(),
+            self.home.next_deadline(now),
+            self.groups.next_deadline(now),
+            self.listening.next_deadline(),
+        ];
         let deadlines = parts.into_iter().chain([soon, self.stop_deadline]);
         deadlines.flatten().min().map_or(Wait::Forever, Wait::Until)
     }
@@ -223,6 +232,7 @@ impl Shard {
         };
         if self.phase == Phase::New {
             self.phase = Phase::Starting;
+            self.groups = Groups::new(io.entropy());
             if context.post.own() == CONTROL {
                 for dir in std::mem::take(&mut self.leftovers) {
                     self.home.remove_leftover(&dir, context.out);
@@ -234,6 +244,7 @@ impl Shard {
             match token.room {
                 connection::ROOM => self.connections.complete(token, done, &mut context),
                 log::ROOM => self.home.complete(token, done, &mut context),
+                groups::ROOM => self.groups.complete(token, done, &mut self.home, &mut context),
                 crate::listening::ROOM => self.listening.complete(token, done, &mut self.connections, &mut context),
                 control::ROOM => {
                     if let Some(control) = &mut self.control {
@@ -250,6 +261,7 @@ impl Shard {
         self.done = done;
         self.settle(now, wall);
         self.follow_stop(now, wall);
+        self.with_groups(now, wall, |groups, home, context| groups.tick(home, context));
         // The turn's appends go to the disk together; what that says at once is heard at once.
         self.context(now, wall, |home, _, context| home.tick(context));
         self.settle(now, wall);
@@ -274,6 +286,7 @@ impl Shard {
             for event in foreign {
                 self.event(&event, now, wall);
             }
+            any |= self.with_groups(now, wall, |groups, home, context| groups.settle(home, context));
             self.tell_taken();
             if !any {
                 return;
@@ -328,6 +341,12 @@ impl Shard {
                 self.phase = Phase::Closing;
                 return self.home.close_logs();
             }
+            Letter::AskGroups { request, parts } => {
+                return self.with_groups(now, wall, |groups, home, context| groups.ask(request, parts, home, context));
+            }
+            Letter::ListGroups { request, index } => {
+                return self.with_groups(now, wall, |groups, _, context| groups.list(request, index, context));
+            }
             _ => {}
         }
         self.context(now, wall, |home, connections, context| match letter {
@@ -343,22 +362,25 @@ impl Shard {
             Letter::ListedOffsets { request, results } => connections.listed(request, results, context),
             Letter::DeleteRecords(delete) => home.delete_records(delete, context),
             Letter::DeletedRecords { request, results } => connections.deleted(request, results, context),
+            Letter::Grouped { request, index, answer } => connections.grouped(request, index, *answer, context),
             Letter::Controlled { request, outcome } => connections.controlled(request, outcome, context),
             Letter::Adopt { socket, peer, local } => connections.adopt(socket, peer, local, context),
             Letter::CloseSession { id } => connections.close_session(id),
             Letter::DirectoryFailed { dir } => home.log().take_offline(&dir, context.out),
             Letter::Control { .. } | Letter::Image { .. } | Letter::ImageTaken { .. } => unreachable!("handled above"),
+            Letter::AskGroups { .. } | Letter::ListGroups { .. } => unreachable!("handled above"),
             Letter::Serve | Letter::Drained | Letter::CloseLogs | Letter::Adopted => unreachable!("handled above"),
         });
     }
 
     fn take_image(&mut self, version: u64, image: Arc<Image>, now: Instant, wall: model::Timestamp) {
         self.topics.update(&self.image, &image, &self.config);
-        self.image = image;
+        let before = std::mem::replace(&mut self.image, image);
         self.untold.push(version);
         // Logs that are being closed open nothing any more; the next start follows.
         if !matches!(self.phase, Phase::Closing | Phase::Stopped) {
             self.context(now, wall, |home, _, context| home.follow(context));
+            self.with_groups(now, wall, |groups, home, context| groups.follow(&before, home, context));
         }
     }
 
@@ -391,6 +413,7 @@ impl Shard {
                 self.stop_deadline = Some(now.plus(DRAIN_TIME_MAX));
                 self.listening.close(&mut self.effects);
                 self.context(now, wall, |_, connections, context| connections.stop(context));
+                self.with_groups(now, wall, |groups, _, context| groups.stop(context));
                 self.settle(now, wall);
             }
             Phase::Closing if self.stop_deadline.is_some_and(|deadline| deadline <= now) => {
@@ -446,6 +469,26 @@ impl Shard {
             out: &mut self.effects,
         };
         act(&mut self.home, &mut self.connections, &mut context)
+    }
+
+    fn with_groups<T>(
+        &mut self,
+        now: Instant,
+        wall: model::Timestamp,
+        act: impl FnOnce(&mut Groups, &mut Home, &mut Context<'_>) -> T,
+    ) -> T {
+        let mut context = Context {
+            now,
+            wall,
+            config: &self.config,
+            image: &self.image,
+            topics: &self.topics,
+            metrics: &self.metrics,
+            memory: &self.memory,
+            post: &mut self.post,
+            out: &mut self.effects,
+        };
+        act(&mut self.groups, &mut self.home, &mut context)
     }
 }
 

@@ -47,6 +47,17 @@ pub struct Assignment {
     pub nodes: Vec<NodeId>,
 }
 
+/// A topic that is to exist because somebody needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AutoTopic<'a> {
+    /// Not yet checked.
+    pub name: &'a str,
+    /// At least one.
+    pub partition_count: u32,
+    /// Its own values of settings; they are valid.
+    pub configs: Configs,
+}
+
 impl Controller {
     /// Creates what can be created; each topic succeeds or is refused by itself.
     pub fn create_topics(
@@ -82,17 +93,16 @@ impl Controller {
     /// Creates topics that a client mentioned. One that exists meanwhile is no error: it is the answer.
     pub fn auto_create_topics(
         &mut self,
-        names: &[&str],
-        partition_count: u32,
+        topics: &[AutoTopic<'_>],
         entropy: &mut dyn FnMut() -> u64,
     ) -> Decided<Vec<Result<Arc<Topic>, Refusal>>> {
         let mut creation = Creation::on(self);
-        let answer = names.iter().map(|name| match creation.check_name(name) {
-            Err(Refusal::TopicExists) => creation.image.topic(name).map(Arc::clone).ok_or(Refusal::UnknownTopic),
+        let answer = topics.iter().map(|topic| match creation.check_name(topic.name) {
+            Err(Refusal::TopicExists) => creation.image.topic(topic.name).map(Arc::clone).ok_or(Refusal::UnknownTopic),
             Err(refusal) => Err(refusal),
             Ok(()) => {
-                creation.check_room(partition_count)?;
-                creation.add(name, partition_count, &Configs::new(), entropy)
+                creation.check_room(topic.partition_count)?;
+                creation.add(topic.name, topic.partition_count, &topic.configs, entropy)
             }
         });
         let answer = answer.collect();

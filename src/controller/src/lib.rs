@@ -29,7 +29,7 @@ pub mod metadata_record;
 
 pub use alter_configs::{ConfigResource, NewConfigs};
 pub use controller::{Controller, Decided, RecordSet, SetId, StartError};
-pub use create_topics::{Assignment, CreateTopics, NewTopic};
+pub use create_topics::{Assignment, AutoTopic, CreateTopics, NewTopic};
 pub use image::{ApplyError, Configs, Image, Topic};
 pub use metadata_record::{DecodeError, MetadataRecord};
 pub use name::{METADATA_TOPIC, check_topic_name};

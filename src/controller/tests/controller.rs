@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use controller::{
-    Assignment, ConfigResource, Configs, Controller, CreatePartitions, CreateTopics, Decided, Image, NewConfigs,
-    NewPartitions, NewTopic, Refusal, StartError, Topic, TopicReference, replay_set,
+    Assignment, AutoTopic, ConfigResource, Configs, Controller, CreatePartitions, CreateTopics, Decided, Image,
+    NewConfigs, NewPartitions, NewTopic, Refusal, StartError, Topic, TopicReference, replay_set,
 };
 use model::{ErrorCode, NodeId, ProducerId, Uuid};
 
@@ -281,11 +281,16 @@ fn topics_are_deleted_by_name_or_id_and_come_back_with_another_id() {
     assert_ne!(world.create_one(named("a")).expect("a valid topic").id, a.id);
 }
 
+fn auto(name: &str) -> AutoTopic<'_> {
+    AutoTopic { name, partition_count: 2, configs: Configs::new() }
+}
+
 #[test]
 fn auto_creation_answers_with_the_topic_that_exists() {
     let mut world = World::new();
     let old = world.create_one(named("old")).expect("a valid topic");
-    let decided = world.controller.auto_create_topics(&["old", "new", "new", ".."], 2, &mut || world.random.next());
+    let decided =
+        world.controller.auto_create_topics(&["old", "new", "new", ".."].map(auto), &mut || world.random.next());
     let answer = world.commit(decided);
     assert_eq!(answer[0], Ok(old));
     assert_eq!(answer[1].as_ref().map(|topic| topic.partition_count), Ok(2));
@@ -422,7 +427,7 @@ fn random_step(world: &mut World, in_flight: &mut VecDeque<controller::RecordSet
             let request = CreateTopics { topics, validate_only: false, partition_count_default: 1 };
             world.decide_create(&request).record_set
         }
-        3 => world.controller.auto_create_topics(&[&topic], 2, &mut || world.random.next()).record_set,
+        3 => world.controller.auto_create_topics(&[auto(&topic)], &mut || world.random.next()).record_set,
         4 => {
             let partition_count = world.random.below(9) as i32;
             let topics = vec![NewPartitions { name: topic, partition_count, assignments: None }];

@@ -67,6 +67,8 @@ shard_metrics! {
     produce_latency: Histogram "From a produce request's last byte to its answer.",
     fetch_bytes_total: Counter "Bytes of record batches sent to consumers.",
     fetch_waiting: Gauge "Fetches waiting for data.",
+    groups: Gauge "Consumer groups, and ids under which only offsets were committed.",
+    group_memory_bytes: Gauge "Memory held by groups.",
     log_partitions: Gauge "Partition logs open.",
     log_written_bytes_total: Counter "Bytes written to segments, padding included.",
     log_direct_bytes_total: Counter "Of these, bytes that were committed by being written there.",

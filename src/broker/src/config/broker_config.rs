@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use controller::Image;
+use controller::{Configs, Image};
 use model::NodeId;
 
 use super::listeners::{Endpoint, Listener, listeners, optional_endpoint};
@@ -48,6 +48,12 @@ pub struct BrokerConfig {
     pub log_retention_check_interval_ms: u64,
     /// Free space that retention keeps; 0: none.
     pub retention_min_free_bytes: u64,
+    /// Partitions of the offsets topic when it is created.
+    pub offsets_topic_num_partitions: u32,
+    /// How often offsets are looked at that may be over.
+    pub offsets_retention_check_interval_ms: u64,
+    /// The settings of groups.
+    pub groups: group::Config,
     pub(super) settings: Settings,
 }
 
@@ -79,8 +85,18 @@ impl BrokerConfig {
             read_cache_bytes: not_negative("corelog.read.cache.bytes"),
             log_retention_check_interval_ms: large("log.retention.check.interval.ms"),
             retention_min_free_bytes: large("corelog.retention.min.free.bytes"),
+            offsets_topic_num_partitions: small("offsets.topic.num.partitions"),
+            offsets_retention_check_interval_ms: large("offsets.retention.check.interval.ms"),
+            groups: groups(&settings),
             settings,
         })
+    }
+
+    /// The offsets topic's own settings when it is created.
+    pub fn offsets_topic_configs(&self) -> Configs {
+        let segment_bytes = self.settings.text("offsets.topic.segment.bytes");
+        let pairs = [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", segment_bytes)];
+        pairs.map(|(name, value)| (name.into(), value.into())).into()
     }
 
     /// How long a silent producer is remembered now.
@@ -141,6 +157,19 @@ impl fmt::Display for DynamicProblem {
             DynamicProblem::ReadOnly => write!(f, "it cannot be changed while the broker runs"),
             DynamicProblem::Value(problem) => write!(f, "{problem}"),
         }
+    }
+}
+
+fn groups(settings: &Settings) -> group::Config {
+    let int = |name: &str| i32::try_from(settings.integer(name)).expect("the table bounds it");
+    let count = |name: &str| usize::try_from(settings.integer(name)).expect("the table bounds it");
+    group::Config {
+        initial_rebalance_delay_ms: count("group.initial.rebalance.delay.ms") as u64,
+        min_session_timeout_ms: int("group.min.session.timeout.ms"),
+        max_session_timeout_ms: int("group.max.session.timeout.ms"),
+        max_size: count("group.max.size"),
+        offset_metadata_max: count("offset.metadata.max.bytes"),
+        offsets_retention_ms: settings.integer("offsets.retention.minutes") * 60_000,
     }
 }
 

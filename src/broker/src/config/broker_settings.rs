@@ -60,6 +60,22 @@ pub(super) const BROKER_SETTINGS: &[Setting] = &[
     set("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1))
         .dynamic()
         .doc("How long a silent producer's sequence numbers are remembered."),
+    // Groups.
+    set("offsets.topic.num.partitions", Int, Some("50"), Range(1, 10_000))
+        .doc("The partitions of __consumer_offsets, which is created when the first group needs it."),
+    set("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1 << 20))
+        .doc("The size at which a new segment of __consumer_offsets begins."),
+    set("offsets.retention.minutes", Int, Some("10080"), AtLeast(1))
+        .doc("How long committed offsets stay once a group has no members."),
+    set("offsets.retention.check.interval.ms", Long, Some("600000"), AtLeast(1))
+        .doc("How often offsets are looked for that need not stay."),
+    set("offset.metadata.max.bytes", Int, Some("4096"), AtLeast(0))
+        .doc("The largest text that a client may commit with an offset."),
+    set("group.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0))
+        .doc("How long a group that was empty waits for more members."),
+    set("group.min.session.timeout.ms", Int, Some("6000"), AtLeast(0)).doc("The shortest session that a member may ask for."),
+    set("group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(0)).doc("The longest session that a member may ask for."),
+    set("group.max.size", Int, Some("2147483647"), AtLeast(1)).doc("How many members a group may have."),
     // Storage.
     set("log.segment.bytes", Int, Some("1073741824"), AtLeast(1 << 20))
         .dynamic()

@@ -10,6 +10,7 @@ use crate::mail::{Command, DeleteResult, Fetched, Letter, OffsetResult, Outcome,
 use crate::request::Reply;
 use crate::request::delete_records::DeleteRecordsState;
 use crate::request::fetch::{FetchRequest, Fetching, Started, release, release_out};
+use crate::request::groups::GroupsRequest;
 use crate::request::list_offsets::ListOffsetsState;
 use crate::request::produce::{ProduceRequest, Step};
 use crate::request::read_only::{Handled, handle, unsupported_api_versions};
@@ -29,6 +30,7 @@ pub(super) enum State {
     Fetch(Box<FetchRequest>),
     ListOffsets(ListOffsetsState),
     DeleteRecords(DeleteRecordsState),
+    Groups(Box<GroupsRequest>),
     /// Shard 0 decides.
     Control,
     /// Shard 0 creates topics; then it is handled.
@@ -168,6 +170,26 @@ impl Connections {
                         self.set_state(key, sequence, State::DeleteRecords(state));
                     }
                     false => self.answer(key, sequence, state.reply(context), context),
+                }
+            }
+            ApiKey::JoinGroup
+            | ApiKey::SyncGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::OffsetDelete
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups => {
+                let Some(peer) = self.slots.get(key.slot, key.generation).map(|connection| connection.peer) else {
+                    return Ok(());
+                };
+                let (mut request, waits) =
+                    GroupsRequest::start(api, version, correlation_id, frame, peer, id, context)?;
+                match waits {
+                    true => self.set_state(key, sequence, State::Groups(Box::new(request))),
+                    false => self.answer(key, sequence, request.reply(context), context),
                 }
             }
             _ => {
@@ -329,6 +351,22 @@ impl Connections {
         }
     }
 
+    pub(crate) fn grouped(
+        &mut self,
+        request: RequestRef,
+        index: u32,
+        answer: group::Answer,
+        context: &mut Context<'_>,
+    ) {
+        let Some((key, found)) = self.find(request) else { return };
+        let State::Groups(groups) = &mut found.state else { return };
+        if groups.answered(index, answer) {
+            let reply = groups.reply(context);
+            self.answer(key, request.sequence, reply, context);
+            self.advance(key, context);
+        }
+    }
+
     pub(crate) fn controlled(&mut self, request: RequestRef, outcome: Outcome, context: &mut Context<'_>) {
         let Some((key, found)) = self.find(request) else { return };
         match outcome {
@@ -369,8 +407,8 @@ impl Connections {
             }
             State::Answered(Reply::Pieces(pieces)) => release_out(pieces, context),
             // Their answers find nobody and are dropped.
-            State::Produce(_) | State::Validating | State::ListOffsets(_) | State::Control => {}
-            State::AutoCreate(_) | State::Answered(_) => {}
+            State::Produce(_) | State::Validating | State::ListOffsets(_) | State::Groups(_) => {}
+            State::Control | State::AutoCreate(_) | State::Answered(_) => {}
         }
     }
 

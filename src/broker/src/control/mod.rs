@@ -18,7 +18,7 @@ use record::{BatchBuilder, Codec};
 
 use crate::context::Context;
 use crate::control::ids::Ids;
-use crate::control::replay::{Replay, ReplayFailure};
+use crate::control::replay::Replay;
 use crate::home::Home;
 use crate::mail::{Command, Letter, Outcome, RequestRef};
 use crate::request::admin::{self, Answer, Asked};
@@ -150,7 +150,7 @@ impl Control {
         let State::Replaying(replay) = &mut self.state else { return Verdict::Fine };
         match replay.complete(done, home, context) {
             Ok(()) => self.replay(home, context),
-            Err(failure) => Verdict::Fatal(failure.to_string()),
+            Err(failure) => Verdict::Fatal(format!("the metadata log: {failure}")),
         }
     }
 
@@ -297,7 +297,7 @@ impl Control {
         match replay.step(home, context) {
             Ok(None) => Verdict::Fine,
             Ok(Some((image, set_count))) => self.run(image, set_count, home, context),
-            Err(failure) => Verdict::Fatal(ReplayFailure::to_string(&failure)),
+            Err(failure) => Verdict::Fatal(format!("the metadata log: {failure}")),
         }
     }
 

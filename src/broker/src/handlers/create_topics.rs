@@ -1,12 +1,12 @@
 //! CreateTopics, and topics that come into being because a client asked for their metadata.
 
-use controller::{Assignment, Configs, Controller, CreateTopics, Decided, Image, NewTopic, Refusal, Topic};
+use controller::{Assignment, AutoTopic, Configs, Controller, CreateTopics, Decided, Image, NewTopic, Refusal, Topic};
 use model::{ErrorCode, NodeId};
 use wire::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
 
-use super::STORAGE_FAILED;
+use super::{OFFSETS_TOPIC, STORAGE_FAILED};
 use crate::config::BrokerConfig;
 
 /// Creates what can be created.
@@ -42,12 +42,20 @@ pub(crate) fn auto_create(
     config: &BrokerConfig,
     entropy: &mut dyn FnMut() -> u64,
 ) -> Decided<()> {
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    controller.auto_create_topics(&names, config.num_partitions, entropy).map(|created| {
+    let topics: Vec<AutoTopic<'_>> = names.iter().map(|name| auto_topic(name, config)).collect();
+    controller.auto_create_topics(&topics, entropy).map(|created| {
         for (name, refusal) in names.iter().zip(created).filter_map(|(name, created)| Some((name, created.err()?))) {
             tracing::debug!(topic = name, %refusal, "topic not auto-created");
         }
     })
+}
+
+fn auto_topic<'a>(name: &'a str, config: &BrokerConfig) -> AutoTopic<'a> {
+    if name == OFFSETS_TOPIC {
+        let (partition_count, configs) = (config.offsets_topic_num_partitions, config.offsets_topic_configs());
+        return AutoTopic { name, partition_count, configs };
+    }
+    AutoTopic { name, partition_count: config.num_partitions, configs: Configs::new() }
 }
 
 /// An answer that has each topic and no outcome yet.

@@ -37,8 +37,11 @@ pub(crate) struct View<'a> {
 
 /// Whether the topic belongs to a coordinator.
 pub(crate) fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+    matches!(name, OFFSETS_TOPIC | "__transaction_state" | "__share_group_state")
 }
+
+/// Where groups write down what they know.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A set of operations is a bit field; this one says that nobody asked for it.
 const OPERATIONS_NOT_ASKED: i32 = i32::MIN;

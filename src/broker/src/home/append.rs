@@ -1,7 +1,7 @@
 //! Appends at a partition's home, and the answers that wait for the disk.
 
 use log::{Append, AppendError};
-use model::ErrorCode;
+use model::{ErrorCode, Offset, TopicPartition};
 
 use crate::context::Context;
 use crate::errors::append_code;
@@ -47,6 +47,28 @@ impl Home {
             }
         }
         self.part_settled(slot, generation, context);
+    }
+
+    /// Appends a batch of the broker's own; where it ends. Nobody is told when it is durable: see
+    /// [`Home::durable_range`].
+    pub(crate) fn append_own(
+        &mut self,
+        at: TopicPartition,
+        batch: &[u8],
+        context: &Context<'_>,
+    ) -> Result<Offset, AppendError> {
+        let partition = self.partitions.get(&at).ok_or(AppendError::Gone)?;
+        match partition.state {
+            State::Open => {}
+            State::Opening => return Err(AppendError::NotOpen),
+            State::Failed => return Err(AppendError::Offline),
+        }
+        if batch.len() > partition.config.max_message_bytes {
+            return Err(AppendError::TooLarge);
+        }
+        let leader_epoch = partition.leader.epoch();
+        let append = Append { batch, max_timestamp: context.wall, leader_epoch, log_append_time: None };
+        self.log.append(partition.log, context.wall, append).map(|appended| appended.last_offset.plus(1))
     }
 
     /// Goes on with what found no memory, in order.

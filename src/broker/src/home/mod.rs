@@ -19,6 +19,7 @@ use replication::{Leader, WatchId, Watchers};
 
 use crate::config::TopicConfig;
 use crate::context::Context;
+use crate::handlers::OFFSETS_TOPIC;
 use crate::home::append::{AckRef, Job, Stalled};
 use crate::home::deletions::{Deleting, Deletion};
 use crate::mail::{Letter, RequestRef};
@@ -112,7 +113,7 @@ impl Home {
             if context.topics.home(at) != context.post.own() {
                 continue;
             }
-            let settings = partition_settings(&known.config);
+            let settings = partition_settings(known);
             match self.partitions.get_mut(&at) {
                 Some(partition) if Arc::ptr_eq(&partition.config, &known.config) => {}
                 Some(partition) => {
@@ -142,6 +143,20 @@ impl Home {
         self.abandon_deletions(partition.log, ErrorCode::UnknownTopicOrPartition, context);
         self.removing.insert(partition.log);
         self.log.remove(partition.log, context.out);
+    }
+
+    /// Whether a partition is there, and what of its log is durable: `None` while it is being opened, `Some(None)` when
+    /// there will be nothing.
+    pub(crate) fn durable_range(&self, at: TopicPartition) -> Option<Option<(LogRef, Offset, Offset)>> {
+        let Some(partition) = self.partitions.get(&at) else { return Some(None) };
+        match partition.state {
+            State::Opening => None,
+            State::Failed => Some(None),
+            State::Open => {
+                let start = self.log.start(partition.log);
+                Some(start.map(|start| (partition.log, start, partition.leader.high_watermark())))
+            }
+        }
     }
 
     /// Whether the topics are followed: every partition is open or has failed, and what is deleted has given up its
@@ -345,10 +360,12 @@ impl Home {
 }
 
 /// What of a topic's settings its logs go by.
-fn partition_settings(config: &TopicConfig) -> PartitionSettings {
+fn partition_settings(known: &Known) -> PartitionSettings {
+    let config = &known.config;
     PartitionSettings {
         segment_bytes: config.segment_bytes,
-        goes_on_when_full: false,
+        // Consumers must be able to say how far they have come when producers cannot go on.
+        goes_on_when_full: known.topic.name.as_ref() == OFFSETS_TOPIC,
         index_interval_bytes: config.index_interval_bytes,
         segment_ms: config.segment_ms,
         delete: config.cleanup_policy.delete,

@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod delete_records;
 pub(crate) mod fetch;
 pub(crate) mod fetch_session;
+pub(crate) mod groups;
 pub(crate) mod list_offsets;
 pub(crate) mod produce;
 pub(crate) mod read_only;

@@ -10,6 +10,7 @@ use wire::{Malformed, ProducePartitionResponse, ProduceResponseWriter, ProduceVi
 use crate::config::TopicConfig;
 use crate::context::Context;
 use crate::errors::record_code;
+use crate::handlers::is_internal;
 use crate::mail::{Letter, Produce, ProducePart, ProduceResult, RequestRef};
 use crate::request::Reply;
 use crate::topics::Known;
@@ -202,6 +203,8 @@ impl Part {
             (_, Some(refused)) => refused,
             (None, None) => unknown,
             (Some(known), None) if known.partition(self.index).is_none() => ErrorCode::UnknownTopicOrPartition,
+            // What is in these topics is for the broker's coordinators to say.
+            (Some(known), None) if is_internal(&known.topic.name) => ErrorCode::InvalidTopicException,
             (Some(known), None) if too_large(known) => ErrorCode::MessageTooLarge,
             (Some(_), None) if self.batch.is_none() => ErrorCode::InvalidRecord,
             (Some(_), None) => ErrorCode::None,

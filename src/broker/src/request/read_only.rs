@@ -4,7 +4,7 @@ use effect::Buf;
 use wire::{ApiKey, Malformed, Reader, RequestBody, ResponseBody, api_versions_unsupported, response_frame};
 
 use crate::handlers::{
-    View, api_versions, describe_cluster, describe_configs, describe_topic_partitions, find_coordinator,
+    OFFSETS_TOPIC, View, api_versions, describe_cluster, describe_configs, describe_topic_partitions, find_coordinator,
     init_producer_id, list_partition_reassignments, metadata,
 };
 
@@ -43,7 +43,10 @@ pub(crate) fn handle(
             ResponseBody::DescribeTopicPartitions(describe_topic_partitions::answer(request, view))
         }
         RequestBody::FindCoordinator(request) => {
-            ResponseBody::FindCoordinator(find_coordinator::answer(request, version))
+            if !created && find_coordinator::needs_offsets_topic(request, view) {
+                return Ok(Handled::AutoCreate(vec![OFFSETS_TOPIC.to_owned()]));
+            }
+            ResponseBody::FindCoordinator(find_coordinator::answer(request, version, view))
         }
         RequestBody::ListPartitionReassignments(_) => {
             ResponseBody::ListPartitionReassignments(list_partition_reassignments::answer())
@@ -59,7 +62,17 @@ pub(crate) fn handle(
         RequestBody::Produce(_)
         | RequestBody::Fetch(_)
         | RequestBody::ListOffsets(_)
-        | RequestBody::DeleteRecords(_) => {
+        | RequestBody::DeleteRecords(_)
+        | RequestBody::JoinGroup(_)
+        | RequestBody::SyncGroup(_)
+        | RequestBody::Heartbeat(_)
+        | RequestBody::LeaveGroup(_)
+        | RequestBody::OffsetCommit(_)
+        | RequestBody::OffsetFetch(_)
+        | RequestBody::OffsetDelete(_)
+        | RequestBody::DescribeGroups(_)
+        | RequestBody::ListGroups(_)
+        | RequestBody::DeleteGroups(_) => {
             unreachable!("these have paths of their own")
         }
     };

@@ -9,19 +9,29 @@ pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod produce;
+pub mod sync_group;
 
 use crate::api::Api;
 use crate::{Malformed, Reader, Writer};
@@ -34,7 +44,15 @@ pub enum ApiKey {
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
+    OffsetCommit = 8,
+    OffsetFetch = 9,
     FindCoordinator = 10,
+    JoinGroup = 11,
+    Heartbeat = 12,
+    LeaveGroup = 13,
+    SyncGroup = 14,
+    DescribeGroups = 15,
+    ListGroups = 16,
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
@@ -43,8 +61,10 @@ pub enum ApiKey {
     DescribeConfigs = 32,
     AlterConfigs = 33,
     CreatePartitions = 37,
+    DeleteGroups = 42,
     IncrementalAlterConfigs = 44,
     ListPartitionReassignments = 46,
+    OffsetDelete = 47,
     DescribeCluster = 60,
     DescribeTopicPartitions = 75,
 }
@@ -55,7 +75,15 @@ pub const APIS: &[Api] = &[
     Api { key: ApiKey::Fetch, name: "Fetch", advertised_min: 4, min: 4, max: 18, flexible_from: 12 },
     Api { key: ApiKey::ListOffsets, name: "ListOffsets", advertised_min: 1, min: 1, max: 11, flexible_from: 6 },
     Api { key: ApiKey::Metadata, name: "Metadata", advertised_min: 0, min: 0, max: 13, flexible_from: 9 },
+    Api { key: ApiKey::OffsetCommit, name: "OffsetCommit", advertised_min: 2, min: 2, max: 10, flexible_from: 8 },
+    Api { key: ApiKey::OffsetFetch, name: "OffsetFetch", advertised_min: 1, min: 1, max: 10, flexible_from: 6 },
     Api { key: ApiKey::FindCoordinator, name: "FindCoordinator", advertised_min: 0, min: 0, max: 6, flexible_from: 3 },
+    Api { key: ApiKey::JoinGroup, name: "JoinGroup", advertised_min: 0, min: 0, max: 9, flexible_from: 6 },
+    Api { key: ApiKey::Heartbeat, name: "Heartbeat", advertised_min: 0, min: 0, max: 4, flexible_from: 4 },
+    Api { key: ApiKey::LeaveGroup, name: "LeaveGroup", advertised_min: 0, min: 0, max: 5, flexible_from: 4 },
+    Api { key: ApiKey::SyncGroup, name: "SyncGroup", advertised_min: 0, min: 0, max: 5, flexible_from: 4 },
+    Api { key: ApiKey::DescribeGroups, name: "DescribeGroups", advertised_min: 0, min: 0, max: 6, flexible_from: 5 },
+    Api { key: ApiKey::ListGroups, name: "ListGroups", advertised_min: 0, min: 0, max: 5, flexible_from: 3 },
     Api { key: ApiKey::ApiVersions, name: "ApiVersions", advertised_min: 0, min: 0, max: 5, flexible_from: 3 },
     Api { key: ApiKey::CreateTopics, name: "CreateTopics", advertised_min: 2, min: 2, max: 7, flexible_from: 5 },
     Api { key: ApiKey::DeleteTopics, name: "DeleteTopics", advertised_min: 1, min: 1, max: 6, flexible_from: 4 },
@@ -71,6 +99,7 @@ pub const APIS: &[Api] = &[
         max: 3,
         flexible_from: 2,
     },
+    Api { key: ApiKey::DeleteGroups, name: "DeleteGroups", advertised_min: 0, min: 0, max: 3, flexible_from: 2 },
     Api {
         key: ApiKey::IncrementalAlterConfigs,
         name: "IncrementalAlterConfigs",
@@ -87,6 +116,7 @@ pub const APIS: &[Api] = &[
         max: 0,
         flexible_from: 0,
     },
+    Api { key: ApiKey::OffsetDelete, name: "OffsetDelete", advertised_min: 0, min: 0, max: 0, flexible_from: 32767 },
     Api { key: ApiKey::DescribeCluster, name: "DescribeCluster", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api {
         key: ApiKey::DescribeTopicPartitions,
@@ -105,7 +135,15 @@ pub enum RequestBody<'a> {
     Fetch(fetch::FetchRequest<'a>),
     ListOffsets(list_offsets::ListOffsetsRequest<'a>),
     Metadata(metadata::MetadataRequest<'a>),
+    OffsetCommit(offset_commit::OffsetCommitRequest<'a>),
+    OffsetFetch(offset_fetch::OffsetFetchRequest<'a>),
     FindCoordinator(find_coordinator::FindCoordinatorRequest<'a>),
+    JoinGroup(join_group::JoinGroupRequest<'a>),
+    Heartbeat(heartbeat::HeartbeatRequest<'a>),
+    LeaveGroup(leave_group::LeaveGroupRequest<'a>),
+    SyncGroup(sync_group::SyncGroupRequest<'a>),
+    DescribeGroups(describe_groups::DescribeGroupsRequest<'a>),
+    ListGroups(list_groups::ListGroupsRequest<'a>),
     ApiVersions(api_versions::ApiVersionsRequest<'a>),
     CreateTopics(create_topics::CreateTopicsRequest<'a>),
     DeleteTopics(delete_topics::DeleteTopicsRequest<'a>),
@@ -114,8 +152,10 @@ pub enum RequestBody<'a> {
     DescribeConfigs(describe_configs::DescribeConfigsRequest<'a>),
     AlterConfigs(alter_configs::AlterConfigsRequest<'a>),
     CreatePartitions(create_partitions::CreatePartitionsRequest<'a>),
+    DeleteGroups(delete_groups::DeleteGroupsRequest<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsRequest<'a>),
+    OffsetDelete(offset_delete::OffsetDeleteRequest<'a>),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsRequest<'a>),
 }
@@ -128,9 +168,19 @@ impl<'a> RequestBody<'a> {
             ApiKey::Fetch => Self::Fetch(fetch::FetchRequest::decode(reader, version)?),
             ApiKey::ListOffsets => Self::ListOffsets(list_offsets::ListOffsetsRequest::decode(reader, version)?),
             ApiKey::Metadata => Self::Metadata(metadata::MetadataRequest::decode(reader, version)?),
+            ApiKey::OffsetCommit => Self::OffsetCommit(offset_commit::OffsetCommitRequest::decode(reader, version)?),
+            ApiKey::OffsetFetch => Self::OffsetFetch(offset_fetch::OffsetFetchRequest::decode(reader, version)?),
             ApiKey::FindCoordinator => {
                 Self::FindCoordinator(find_coordinator::FindCoordinatorRequest::decode(reader, version)?)
             }
+            ApiKey::JoinGroup => Self::JoinGroup(join_group::JoinGroupRequest::decode(reader, version)?),
+            ApiKey::Heartbeat => Self::Heartbeat(heartbeat::HeartbeatRequest::decode(reader, version)?),
+            ApiKey::LeaveGroup => Self::LeaveGroup(leave_group::LeaveGroupRequest::decode(reader, version)?),
+            ApiKey::SyncGroup => Self::SyncGroup(sync_group::SyncGroupRequest::decode(reader, version)?),
+            ApiKey::DescribeGroups => {
+                Self::DescribeGroups(describe_groups::DescribeGroupsRequest::decode(reader, version)?)
+            }
+            ApiKey::ListGroups => Self::ListGroups(list_groups::ListGroupsRequest::decode(reader, version)?),
             ApiKey::ApiVersions => Self::ApiVersions(api_versions::ApiVersionsRequest::decode(reader, version)?),
             ApiKey::CreateTopics => Self::CreateTopics(create_topics::CreateTopicsRequest::decode(reader, version)?),
             ApiKey::DeleteTopics => Self::DeleteTopics(delete_topics::DeleteTopicsRequest::decode(reader, version)?),
@@ -147,12 +197,14 @@ impl<'a> RequestBody<'a> {
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsRequest::decode(reader, version)?)
             }
+            ApiKey::DeleteGroups => Self::DeleteGroups(delete_groups::DeleteGroupsRequest::decode(reader, version)?),
             ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
                 incremental_alter_configs::IncrementalAlterConfigsRequest::decode(reader, version)?,
             ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsRequest::decode(reader, version)?,
             ),
+            ApiKey::OffsetDelete => Self::OffsetDelete(offset_delete::OffsetDeleteRequest::decode(reader, version)?),
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterRequest::decode(reader, version)?)
             }
@@ -169,7 +221,15 @@ impl<'a> RequestBody<'a> {
             Self::Fetch(body) => body.encode(writer, version),
             Self::ListOffsets(body) => body.encode(writer, version),
             Self::Metadata(body) => body.encode(writer, version),
+            Self::OffsetCommit(body) => body.encode(writer, version),
+            Self::OffsetFetch(body) => body.encode(writer, version),
             Self::FindCoordinator(body) => body.encode(writer, version),
+            Self::JoinGroup(body) => body.encode(writer, version),
+            Self::Heartbeat(body) => body.encode(writer, version),
+            Self::LeaveGroup(body) => body.encode(writer, version),
+            Self::SyncGroup(body) => body.encode(writer, version),
+            Self::DescribeGroups(body) => body.encode(writer, version),
+            Self::ListGroups(body) => body.encode(writer, version),
             Self::ApiVersions(body) => body.encode(writer, version),
             Self::CreateTopics(body) => body.encode(writer, version),
             Self::DeleteTopics(body) => body.encode(writer, version),
@@ -178,8 +238,10 @@ impl<'a> RequestBody<'a> {
             Self::DescribeConfigs(body) => body.encode(writer, version),
             Self::AlterConfigs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
+            Self::DeleteGroups(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
+            Self::OffsetDelete(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
@@ -192,7 +254,15 @@ impl<'a> RequestBody<'a> {
             Self::Fetch(_) => ApiKey::Fetch,
             Self::ListOffsets(_) => ApiKey::ListOffsets,
             Self::Metadata(_) => ApiKey::Metadata,
+            Self::OffsetCommit(_) => ApiKey::OffsetCommit,
+            Self::OffsetFetch(_) => ApiKey::OffsetFetch,
             Self::FindCoordinator(_) => ApiKey::FindCoordinator,
+            Self::JoinGroup(_) => ApiKey::JoinGroup,
+            Self::Heartbeat(_) => ApiKey::Heartbeat,
+            Self::LeaveGroup(_) => ApiKey::LeaveGroup,
+            Self::SyncGroup(_) => ApiKey::SyncGroup,
+            Self::DescribeGroups(_) => ApiKey::DescribeGroups,
+            Self::ListGroups(_) => ApiKey::ListGroups,
             Self::ApiVersions(_) => ApiKey::ApiVersions,
             Self::CreateTopics(_) => ApiKey::CreateTopics,
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
@@ -201,8 +271,10 @@ impl<'a> RequestBody<'a> {
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
+            Self::DeleteGroups(_) => ApiKey::DeleteGroups,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::OffsetDelete(_) => ApiKey::OffsetDelete,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
@@ -216,7 +288,15 @@ pub enum ResponseBody<'a> {
     Fetch(fetch::FetchResponse<'a>),
     ListOffsets(list_offsets::ListOffsetsResponse<'a>),
     Metadata(metadata::MetadataResponse<'a>),
+    OffsetCommit(offset_commit::OffsetCommitResponse<'a>),
+    OffsetFetch(offset_fetch::OffsetFetchResponse<'a>),
     FindCoordinator(find_coordinator::FindCoordinatorResponse<'a>),
+    JoinGroup(join_group::JoinGroupResponse<'a>),
+    Heartbeat(heartbeat::HeartbeatResponse),
+    LeaveGroup(leave_group::LeaveGroupResponse<'a>),
+    SyncGroup(sync_group::SyncGroupResponse<'a>),
+    DescribeGroups(describe_groups::DescribeGroupsResponse<'a>),
+    ListGroups(list_groups::ListGroupsResponse<'a>),
     ApiVersions(api_versions::ApiVersionsResponse<'a>),
     CreateTopics(create_topics::CreateTopicsResponse<'a>),
     DeleteTopics(delete_topics::DeleteTopicsResponse<'a>),
@@ -225,8 +305,10 @@ pub enum ResponseBody<'a> {
     DescribeConfigs(describe_configs::DescribeConfigsResponse<'a>),
     AlterConfigs(alter_configs::AlterConfigsResponse<'a>),
     CreatePartitions(create_partitions::CreatePartitionsResponse<'a>),
+    DeleteGroups(delete_groups::DeleteGroupsResponse<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsResponse<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsResponse<'a>),
+    OffsetDelete(offset_delete::OffsetDeleteResponse<'a>),
     DescribeCluster(describe_cluster::DescribeClusterResponse<'a>),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsResponse<'a>),
 }
@@ -239,9 +321,19 @@ impl<'a> ResponseBody<'a> {
             ApiKey::Fetch => Self::Fetch(fetch::FetchResponse::decode(reader, version)?),
             ApiKey::ListOffsets => Self::ListOffsets(list_offsets::ListOffsetsResponse::decode(reader, version)?),
             ApiKey::Metadata => Self::Metadata(metadata::MetadataResponse::decode(reader, version)?),
+            ApiKey::OffsetCommit => Self::OffsetCommit(offset_commit::OffsetCommitResponse::decode(reader, version)?),
+            ApiKey::OffsetFetch => Self::OffsetFetch(offset_fetch::OffsetFetchResponse::decode(reader, version)?),
             ApiKey::FindCoordinator => {
                 Self::FindCoordinator(find_coordinator::FindCoordinatorResponse::decode(reader, version)?)
             }
+            ApiKey::JoinGroup => Self::JoinGroup(join_group::JoinGroupResponse::decode(reader, version)?),
+            ApiKey::Heartbeat => Self::Heartbeat(heartbeat::HeartbeatResponse::decode(reader, version)?),
+            ApiKey::LeaveGroup => Self::LeaveGroup(leave_group::LeaveGroupResponse::decode(reader, version)?),
+            ApiKey::SyncGroup => Self::SyncGroup(sync_group::SyncGroupResponse::decode(reader, version)?),
+            ApiKey::DescribeGroups => {
+                Self::DescribeGroups(describe_groups::DescribeGroupsResponse::decode(reader, version)?)
+            }
+            ApiKey::ListGroups => Self::ListGroups(list_groups::ListGroupsResponse::decode(reader, version)?),
             ApiKey::ApiVersions => Self::ApiVersions(api_versions::ApiVersionsResponse::decode(reader, version)?),
             ApiKey::CreateTopics => Self::CreateTopics(create_topics::CreateTopicsResponse::decode(reader, version)?),
             ApiKey::DeleteTopics => Self::DeleteTopics(delete_topics::DeleteTopicsResponse::decode(reader, version)?),
@@ -258,12 +350,14 @@ impl<'a> ResponseBody<'a> {
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsResponse::decode(reader, version)?)
             }
+            ApiKey::DeleteGroups => Self::DeleteGroups(delete_groups::DeleteGroupsResponse::decode(reader, version)?),
             ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
                 incremental_alter_configs::IncrementalAlterConfigsResponse::decode(reader, version)?,
             ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsResponse::decode(reader, version)?,
             ),
+            ApiKey::OffsetDelete => Self::OffsetDelete(offset_delete::OffsetDeleteResponse::decode(reader, version)?),
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterResponse::decode(reader, version)?)
             }
@@ -280,7 +374,15 @@ impl<'a> ResponseBody<'a> {
             Self::Fetch(body) => body.encode(writer, version),
             Self::ListOffsets(body) => body.encode(writer, version),
             Self::Metadata(body) => body.encode(writer, version),
+            Self::OffsetCommit(body) => body.encode(writer, version),
+            Self::OffsetFetch(body) => body.encode(writer, version),
             Self::FindCoordinator(body) => body.encode(writer, version),
+            Self::JoinGroup(body) => body.encode(writer, version),
+            Self::Heartbeat(body) => body.encode(writer, version),
+            Self::LeaveGroup(body) => body.encode(writer, version),
+            Self::SyncGroup(body) => body.encode(writer, version),
+            Self::DescribeGroups(body) => body.encode(writer, version),
+            Self::ListGroups(body) => body.encode(writer, version),
             Self::ApiVersions(body) => body.encode(writer, version),
             Self::CreateTopics(body) => body.encode(writer, version),
             Self::DeleteTopics(body) => body.encode(writer, version),
@@ -289,8 +391,10 @@ impl<'a> ResponseBody<'a> {
             Self::DescribeConfigs(body) => body.encode(writer, version),
             Self::AlterConfigs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
+            Self::DeleteGroups(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
+            Self::OffsetDelete(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
@@ -303,7 +407,15 @@ impl<'a> ResponseBody<'a> {
             Self::Fetch(_) => ApiKey::Fetch,
             Self::ListOffsets(_) => ApiKey::ListOffsets,
             Self::Metadata(_) => ApiKey::Metadata,
+            Self::OffsetCommit(_) => ApiKey::OffsetCommit,
+            Self::OffsetFetch(_) => ApiKey::OffsetFetch,
             Self::FindCoordinator(_) => ApiKey::FindCoordinator,
+            Self::JoinGroup(_) => ApiKey::JoinGroup,
+            Self::Heartbeat(_) => ApiKey::Heartbeat,
+            Self::LeaveGroup(_) => ApiKey::LeaveGroup,
+            Self::SyncGroup(_) => ApiKey::SyncGroup,
+            Self::DescribeGroups(_) => ApiKey::DescribeGroups,
+            Self::ListGroups(_) => ApiKey::ListGroups,
             Self::ApiVersions(_) => ApiKey::ApiVersions,
             Self::CreateTopics(_) => ApiKey::CreateTopics,
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
@@ -312,8 +424,10 @@ impl<'a> ResponseBody<'a> {
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
+            Self::DeleteGroups(_) => ApiKey::DeleteGroups,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::OffsetDelete(_) => ApiKey::OffsetDelete,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }

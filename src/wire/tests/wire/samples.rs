@@ -11,7 +11,15 @@ pub fn requests() -> Vec<RequestBody<'static>> {
         RequestBody::Fetch(fetch_request()),
         RequestBody::ListOffsets(list_offsets_request()),
         RequestBody::Metadata(metadata_request()),
+        RequestBody::OffsetCommit(offset_commit_request()),
+        RequestBody::OffsetFetch(offset_fetch_request()),
         RequestBody::FindCoordinator(find_coordinator_request()),
+        RequestBody::JoinGroup(join_group_request()),
+        RequestBody::Heartbeat(heartbeat_request()),
+        RequestBody::LeaveGroup(leave_group_request()),
+        RequestBody::SyncGroup(sync_group_request()),
+        RequestBody::DescribeGroups(describe_groups_request()),
+        RequestBody::ListGroups(list_groups_request()),
         RequestBody::ApiVersions(api_versions_request()),
         RequestBody::CreateTopics(create_topics_request()),
         RequestBody::DeleteTopics(delete_topics_request()),
@@ -20,8 +28,10 @@ pub fn requests() -> Vec<RequestBody<'static>> {
         RequestBody::DescribeConfigs(describe_configs_request()),
         RequestBody::AlterConfigs(alter_configs_request()),
         RequestBody::CreatePartitions(create_partitions_request()),
+        RequestBody::DeleteGroups(delete_groups_request()),
         RequestBody::IncrementalAlterConfigs(incremental_alter_configs_request()),
         RequestBody::ListPartitionReassignments(list_partition_reassignments_request()),
+        RequestBody::OffsetDelete(offset_delete_request()),
         RequestBody::DescribeCluster(describe_cluster_request()),
         RequestBody::DescribeTopicPartitions(describe_topic_partitions_request()),
     ]
@@ -34,7 +44,15 @@ pub fn default_requests() -> Vec<RequestBody<'static>> {
         RequestBody::Fetch(Default::default()),
         RequestBody::ListOffsets(Default::default()),
         RequestBody::Metadata(Default::default()),
+        RequestBody::OffsetCommit(Default::default()),
+        RequestBody::OffsetFetch(Default::default()),
         RequestBody::FindCoordinator(Default::default()),
+        RequestBody::JoinGroup(Default::default()),
+        RequestBody::Heartbeat(Default::default()),
+        RequestBody::LeaveGroup(Default::default()),
+        RequestBody::SyncGroup(Default::default()),
+        RequestBody::DescribeGroups(Default::default()),
+        RequestBody::ListGroups(Default::default()),
         RequestBody::ApiVersions(Default::default()),
         RequestBody::CreateTopics(Default::default()),
         RequestBody::DeleteTopics(Default::default()),
@@ -43,8 +61,10 @@ pub fn default_requests() -> Vec<RequestBody<'static>> {
         RequestBody::DescribeConfigs(Default::default()),
         RequestBody::AlterConfigs(Default::default()),
         RequestBody::CreatePartitions(Default::default()),
+        RequestBody::DeleteGroups(Default::default()),
         RequestBody::IncrementalAlterConfigs(Default::default()),
         RequestBody::ListPartitionReassignments(Default::default()),
+        RequestBody::OffsetDelete(Default::default()),
         RequestBody::DescribeCluster(Default::default()),
         RequestBody::DescribeTopicPartitions(Default::default()),
     ]
@@ -57,7 +77,15 @@ pub fn responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::Fetch(fetch_response()),
         ResponseBody::ListOffsets(list_offsets_response()),
         ResponseBody::Metadata(metadata_response()),
+        ResponseBody::OffsetCommit(offset_commit_response()),
+        ResponseBody::OffsetFetch(offset_fetch_response()),
         ResponseBody::FindCoordinator(find_coordinator_response()),
+        ResponseBody::JoinGroup(join_group_response()),
+        ResponseBody::Heartbeat(heartbeat_response()),
+        ResponseBody::LeaveGroup(leave_group_response()),
+        ResponseBody::SyncGroup(sync_group_response()),
+        ResponseBody::DescribeGroups(describe_groups_response()),
+        ResponseBody::ListGroups(list_groups_response()),
         ResponseBody::ApiVersions(api_versions_response()),
         ResponseBody::CreateTopics(create_topics_response()),
         ResponseBody::DeleteTopics(delete_topics_response()),
@@ -66,8 +94,10 @@ pub fn responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::DescribeConfigs(describe_configs_response()),
         ResponseBody::AlterConfigs(alter_configs_response()),
         ResponseBody::CreatePartitions(create_partitions_response()),
+        ResponseBody::DeleteGroups(delete_groups_response()),
         ResponseBody::IncrementalAlterConfigs(incremental_alter_configs_response()),
         ResponseBody::ListPartitionReassignments(list_partition_reassignments_response()),
+        ResponseBody::OffsetDelete(offset_delete_response()),
         ResponseBody::DescribeCluster(describe_cluster_response()),
         ResponseBody::DescribeTopicPartitions(describe_topic_partitions_response()),
     ]
@@ -80,7 +110,15 @@ pub fn default_responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::Fetch(Default::default()),
         ResponseBody::ListOffsets(Default::default()),
         ResponseBody::Metadata(Default::default()),
+        ResponseBody::OffsetCommit(Default::default()),
+        ResponseBody::OffsetFetch(Default::default()),
         ResponseBody::FindCoordinator(Default::default()),
+        ResponseBody::JoinGroup(Default::default()),
+        ResponseBody::Heartbeat(Default::default()),
+        ResponseBody::LeaveGroup(Default::default()),
+        ResponseBody::SyncGroup(Default::default()),
+        ResponseBody::DescribeGroups(Default::default()),
+        ResponseBody::ListGroups(Default::default()),
         ResponseBody::ApiVersions(Default::default()),
         ResponseBody::CreateTopics(Default::default()),
         ResponseBody::DeleteTopics(Default::default()),
@@ -89,8 +127,10 @@ pub fn default_responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::DescribeConfigs(Default::default()),
         ResponseBody::AlterConfigs(Default::default()),
         ResponseBody::CreatePartitions(Default::default()),
+        ResponseBody::DeleteGroups(Default::default()),
         ResponseBody::IncrementalAlterConfigs(Default::default()),
         ResponseBody::ListPartitionReassignments(Default::default()),
+        ResponseBody::OffsetDelete(Default::default()),
         ResponseBody::DescribeCluster(Default::default()),
         ResponseBody::DescribeTopicPartitions(Default::default()),
     ]
@@ -339,6 +379,129 @@ fn metadata_response() -> wire::metadata::MetadataResponse<'static> {
     }
 }
 
+fn offset_commit_request() -> wire::offset_commit::OffsetCommitRequest<'static> {
+    wire::offset_commit::OffsetCommitRequest {
+        group_id: "text-1".into(),
+        generation_id_or_member_epoch: 2,
+        member_id: "text-3".into(),
+        group_instance_id: Some("text-4".into()),
+        retention_time_ms: 5,
+        topics: vec![
+            wire::offset_commit::OffsetCommitRequestTopic {
+                name: "text-8".into(),
+                topic_id: Uuid([9; 16]),
+                partitions: vec![
+                    wire::offset_commit::OffsetCommitRequestPartition {
+                        partition_index: 12,
+                        committed_offset: 13,
+                        committed_leader_epoch: 14,
+                        committed_metadata: Some("text-15".into()),
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn offset_commit_response() -> wire::offset_commit::OffsetCommitResponse<'static> {
+    wire::offset_commit::OffsetCommitResponse {
+        throttle_time_ms: 1,
+        topics: vec![
+            wire::offset_commit::OffsetCommitResponseTopic {
+                name: "text-4".into(),
+                topic_id: Uuid([5; 16]),
+                partitions: vec![
+                    wire::offset_commit::OffsetCommitResponsePartition {
+                        partition_index: 8,
+                        error_code: 9,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn offset_fetch_request() -> wire::offset_fetch::OffsetFetchRequest<'static> {
+    wire::offset_fetch::OffsetFetchRequest {
+        group_id: "text-1".into(),
+        topics: Some(vec![
+            wire::offset_fetch::OffsetFetchRequestTopic {
+                name: "text-4".into(),
+                partition_indexes: vec![6, 7],
+            };
+            2
+        ]),
+        groups: vec![
+            wire::offset_fetch::OffsetFetchRequestGroup {
+                group_id: "text-10".into(),
+                member_id: Some("text-11".into()),
+                member_epoch: 12,
+                topics: Some(vec![
+                    wire::offset_fetch::OffsetFetchRequestTopics {
+                        name: "text-15".into(),
+                        topic_id: Uuid([16; 16]),
+                        partition_indexes: vec![18, 19],
+                    };
+                    2
+                ]),
+            };
+            2
+        ],
+        require_stable: true,
+    }
+}
+
+fn offset_fetch_response() -> wire::offset_fetch::OffsetFetchResponse<'static> {
+    wire::offset_fetch::OffsetFetchResponse {
+        throttle_time_ms: 1,
+        topics: vec![
+            wire::offset_fetch::OffsetFetchResponseTopic {
+                name: "text-4".into(),
+                partitions: vec![
+                    wire::offset_fetch::OffsetFetchResponsePartition {
+                        partition_index: 7,
+                        committed_offset: 8,
+                        committed_leader_epoch: 9,
+                        metadata: Some("text-10".into()),
+                        error_code: 11,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+        error_code: 12,
+        groups: vec![
+            wire::offset_fetch::OffsetFetchResponseGroup {
+                group_id: "text-15".into(),
+                topics: vec![
+                    wire::offset_fetch::OffsetFetchResponseTopics {
+                        name: "text-18".into(),
+                        topic_id: Uuid([19; 16]),
+                        partitions: vec![
+                            wire::offset_fetch::OffsetFetchResponsePartitions {
+                                partition_index: 22,
+                                committed_offset: 23,
+                                committed_leader_epoch: 24,
+                                metadata: Some("text-25".into()),
+                                error_code: 26,
+                            };
+                            2
+                        ],
+                    };
+                    2
+                ],
+                error_code: 27,
+            };
+            2
+        ],
+    }
+}
+
 fn find_coordinator_request() -> wire::find_coordinator::FindCoordinatorRequest<'static> {
     wire::find_coordinator::FindCoordinatorRequest {
         key: "text-1".into(),
@@ -363,6 +526,170 @@ fn find_coordinator_response() -> wire::find_coordinator::FindCoordinatorRespons
                 port: 12,
                 error_code: 13,
                 error_message: Some("text-14".into()),
+            };
+            2
+        ],
+    }
+}
+
+fn join_group_request() -> wire::join_group::JoinGroupRequest<'static> {
+    wire::join_group::JoinGroupRequest {
+        group_id: "text-1".into(),
+        session_timeout_ms: 2,
+        rebalance_timeout_ms: 3,
+        member_id: "text-4".into(),
+        group_instance_id: Some("text-5".into()),
+        protocol_type: "text-6".into(),
+        protocols: vec![wire::join_group::JoinGroupRequestProtocol { name: "text-9".into(), metadata: b"bytes-10" }; 2],
+        reason: Some("text-11".into()),
+    }
+}
+
+fn join_group_response() -> wire::join_group::JoinGroupResponse<'static> {
+    wire::join_group::JoinGroupResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        generation_id: 3,
+        protocol_type: Some("text-4".into()),
+        protocol_name: Some("text-5".into()),
+        leader: "text-6".into(),
+        skip_assignment: true,
+        member_id: "text-8".into(),
+        members: vec![
+            wire::join_group::JoinGroupResponseMember {
+                member_id: "text-11".into(),
+                group_instance_id: Some("text-12".into()),
+                metadata: b"bytes-13",
+            };
+            2
+        ],
+    }
+}
+
+fn heartbeat_request() -> wire::heartbeat::HeartbeatRequest<'static> {
+    wire::heartbeat::HeartbeatRequest {
+        group_id: "text-1".into(),
+        generation_id: 2,
+        member_id: "text-3".into(),
+        group_instance_id: Some("text-4".into()),
+    }
+}
+
+fn heartbeat_response() -> wire::heartbeat::HeartbeatResponse {
+    wire::heartbeat::HeartbeatResponse { throttle_time_ms: 1, error_code: 2 }
+}
+
+fn leave_group_request() -> wire::leave_group::LeaveGroupRequest<'static> {
+    wire::leave_group::LeaveGroupRequest {
+        group_id: "text-1".into(),
+        member_id: "text-2".into(),
+        members: vec![
+            wire::leave_group::MemberIdentity {
+                member_id: "text-5".into(),
+                group_instance_id: Some("text-6".into()),
+                reason: Some("text-7".into()),
+            };
+            2
+        ],
+    }
+}
+
+fn leave_group_response() -> wire::leave_group::LeaveGroupResponse<'static> {
+    wire::leave_group::LeaveGroupResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        members: vec![
+            wire::leave_group::MemberResponse {
+                member_id: "text-5".into(),
+                group_instance_id: Some("text-6".into()),
+                error_code: 7,
+            };
+            2
+        ],
+    }
+}
+
+fn sync_group_request() -> wire::sync_group::SyncGroupRequest<'static> {
+    wire::sync_group::SyncGroupRequest {
+        group_id: "text-1".into(),
+        generation_id: 2,
+        member_id: "text-3".into(),
+        group_instance_id: Some("text-4".into()),
+        protocol_type: Some("text-5".into()),
+        protocol_name: Some("text-6".into()),
+        assignments: vec![
+            wire::sync_group::SyncGroupRequestAssignment {
+                member_id: "text-9".into(),
+                assignment: b"bytes-10",
+            };
+            2
+        ],
+    }
+}
+
+fn sync_group_response() -> wire::sync_group::SyncGroupResponse<'static> {
+    wire::sync_group::SyncGroupResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        protocol_type: Some("text-3".into()),
+        protocol_name: Some("text-4".into()),
+        assignment: b"bytes-5",
+    }
+}
+
+fn describe_groups_request() -> wire::describe_groups::DescribeGroupsRequest<'static> {
+    wire::describe_groups::DescribeGroupsRequest {
+        groups: vec!["text-2".into(), "text-3".into()],
+        include_authorized_operations: true,
+    }
+}
+
+fn describe_groups_response() -> wire::describe_groups::DescribeGroupsResponse<'static> {
+    wire::describe_groups::DescribeGroupsResponse {
+        throttle_time_ms: 1,
+        groups: vec![
+            wire::describe_groups::DescribedGroup {
+                error_code: 4,
+                error_message: Some("text-5".into()),
+                group_id: "text-6".into(),
+                group_state: "text-7".into(),
+                protocol_type: "text-8".into(),
+                protocol_data: "text-9".into(),
+                members: vec![
+                    wire::describe_groups::DescribedGroupMember {
+                        member_id: "text-12".into(),
+                        group_instance_id: Some("text-13".into()),
+                        client_id: "text-14".into(),
+                        client_host: "text-15".into(),
+                        member_metadata: b"bytes-16",
+                        member_assignment: b"bytes-17",
+                    };
+                    2
+                ],
+                authorized_operations: 18,
+            };
+            2
+        ],
+    }
+}
+
+fn list_groups_request() -> wire::list_groups::ListGroupsRequest<'static> {
+    wire::list_groups::ListGroupsRequest {
+        states_filter: vec!["text-2".into(), "text-3".into()],
+        types_filter: vec!["text-5".into(), "text-6".into()],
+    }
+}
+
+fn list_groups_response() -> wire::list_groups::ListGroupsResponse<'static> {
+    wire::list_groups::ListGroupsResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        groups: vec![
+            wire::list_groups::ListedGroup {
+                group_id: "text-5".into(),
+                protocol_type: "text-6".into(),
+                group_state: "text-7".into(),
+                group_type: "text-8".into(),
             };
             2
         ],
@@ -652,6 +979,24 @@ fn create_partitions_response() -> wire::create_partitions::CreatePartitionsResp
     }
 }
 
+fn delete_groups_request() -> wire::delete_groups::DeleteGroupsRequest<'static> {
+    wire::delete_groups::DeleteGroupsRequest { groups_names: vec!["text-2".into(), "text-3".into()] }
+}
+
+fn delete_groups_response() -> wire::delete_groups::DeleteGroupsResponse<'static> {
+    wire::delete_groups::DeleteGroupsResponse {
+        throttle_time_ms: 1,
+        results: vec![
+            wire::delete_groups::DeletableGroupResult {
+                group_id: "text-4".into(),
+                error_code: 5,
+                error_message: Some("text-6".into()),
+            };
+            2
+        ],
+    }
+}
+
 fn incremental_alter_configs_request() -> wire::incremental_alter_configs::IncrementalAlterConfigsRequest<'static> {
     wire::incremental_alter_configs::IncrementalAlterConfigsRequest {
         resources: vec![
@@ -717,6 +1062,39 @@ fn list_partition_reassignments_response()
                         replicas: vec![11, 12],
                         adding_replicas: vec![14, 15],
                         removing_replicas: vec![17, 18],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn offset_delete_request() -> wire::offset_delete::OffsetDeleteRequest<'static> {
+    wire::offset_delete::OffsetDeleteRequest {
+        group_id: "text-1".into(),
+        topics: vec![
+            wire::offset_delete::OffsetDeleteRequestTopic {
+                name: "text-4".into(),
+                partitions: vec![wire::offset_delete::OffsetDeleteRequestPartition { partition_index: 7 }; 2],
+            };
+            2
+        ],
+    }
+}
+
+fn offset_delete_response() -> wire::offset_delete::OffsetDeleteResponse<'static> {
+    wire::offset_delete::OffsetDeleteResponse {
+        error_code: 1,
+        throttle_time_ms: 2,
+        topics: vec![
+            wire::offset_delete::OffsetDeleteResponseTopic {
+                name: "text-5".into(),
+                partitions: vec![
+                    wire::offset_delete::OffsetDeleteResponsePartition {
+                        partition_index: 8,
+                        error_code: 9,
                     };
                     2
                 ],
