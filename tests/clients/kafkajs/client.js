@@ -1,9 +1,10 @@
-// KafkaJS: produces only (its consumer needs a group). gzip is built in, snappy and lz4 come by its plugins; for zstd
+// KafkaJS: produces, and consumes as a member of a group (it cannot assign partitions by hand). gzip is built in, snappy and lz4 come by its plugins; for zstd
 // its own plugin (@kafkajs/zstd) no longer compiles, so a WebAssembly build is plugged in the same way.
 //
 //   node client.js codecs
 //   node client.js produce --bootstrap B (--topic T --codec C --input F)...
 //   node client.js checks  --bootstrap B --prefix P --broker corelog|kafka
+//   node client.js member  --bootstrap B --group G --topic T
 "use strict";
 const fs = require("fs");
 const { Kafka, CompressionTypes, CompressionCodecs, Partitioners, logLevel } = require("kafkajs");
@@ -153,6 +154,27 @@ async function checks(options) {
   await admin.disconnect();
 }
 
+// A member of a group until standard input ends. Says what it is assigned and what it has read and committed.
+async function member(options, topic) {
+  const settings = { groupId: options.group, sessionTimeout: 6000, heartbeatInterval: 500, retry: { retries: 50 } };
+  const consumer = kafka(options).consumer(settings);
+  const said = (words) => process.stdout.write(words.join(" ") + "\n");
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    const assigned = payload.memberAssignment[topic] || [];
+    said(["assigned", ...assigned.sort((one, other) => one - other)]);
+  });
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  await consumer.run({
+    autoCommitThreshold: 1,
+    eachMessage: async ({ partition, message }) => said(["read", partition, message.offset]),
+  });
+  await new Promise((resolve) => process.stdin.on("end", resolve).resume());
+  // After a lost connection it may wait for a retry of its own first: then its session ends it.
+  await Promise.race([consumer.disconnect(), new Promise((resolve) => setTimeout(resolve, 5000))]);
+  process.exit(0);
+}
+
 async function main([verb, ...words]) {
   const common = {};
   const jobs = [];
@@ -165,6 +187,7 @@ async function main([verb, ...words]) {
   if (verb === "codecs") console.log(Object.keys(codecs).join(" "));
   else if (verb === "produce") await produce(common, jobs);
   else if (verb === "checks") await checks(common);
+  else if (verb === "member") await member(common, jobs[0].topic);
   else throw new Error("unknown verb " + verb);
 }
 

@@ -4,6 +4,7 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
 
 from program import dump, equal, main
 
@@ -108,4 +109,25 @@ def checks(check):
         check.run(name, lambda: asyncio.run(body()))
 
 
-main(lambda *args: asyncio.run(produce(*args)), lambda *args: asyncio.run(consume(*args)), checks)
+async def member(self):
+    consumer = AIOKafkaConsumer(
+        self.topic, bootstrap_servers=self.bootstrap, group_id=self.group, auto_offset_reset="earliest",
+        enable_auto_commit=False, session_timeout_ms=6_000, heartbeat_interval_ms=500, group_instance_id=self.instance)
+    await consumer.start()
+    while not self.stopped.is_set():
+        polled = await consumer.getmany(timeout_ms=100)
+        self.say_assigned(partition.partition for partition in consumer.assignment())
+        for partition, records in polled.items():
+            for record in records:
+                self.say_read(partition.partition, record.offset)
+        if polled:
+            try:
+                await consumer.commit()
+            except KafkaError:
+                # A rebalance or the broker's restart is in between; a later commit says the same.
+                pass
+    await consumer.stop()
+
+
+main(lambda *args: asyncio.run(produce(*args)), lambda *args: asyncio.run(consume(*args)), checks,
+     lambda self: asyncio.run(member(self)))

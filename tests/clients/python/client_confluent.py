@@ -181,4 +181,25 @@ def checks(check):
     check.run("deletes topics", delete)
 
 
-main(produce, consume, checks)
+def member(self):
+    settings = {"bootstrap.servers": self.bootstrap, "group.id": self.group, "auto.offset.reset": "earliest",
+                "enable.auto.commit": False, "session.timeout.ms": 6_000, "heartbeat.interval.ms": 500,
+                "partition.assignment.strategy": "cooperative-sticky" if self.cooperative else "range"}
+    if self.instance:
+        settings["group.instance.id"] = self.instance
+    consumer = Consumer(settings)
+    consumer.subscribe([self.topic])
+    while not self.stopped.is_set():
+        message = consumer.poll(0.1)
+        self.say_assigned(partition.partition for partition in consumer.assignment())
+        if message and not message.error():
+            self.say_read(message.partition(), message.offset())
+            try:
+                consumer.commit(message, asynchronous=False)
+            except KafkaException:
+                # A rebalance or the broker's restart is in between; a later commit says the same.
+                pass
+    consumer.close()
+
+
+main(produce, consume, checks, member)

@@ -2,6 +2,7 @@
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
 from program import awaited, dump, equal, eventually, main, refused
 
@@ -96,4 +97,23 @@ def checks(check):
     check.run("deletes a topic", delete)
 
 
-main(produce, consume, checks)
+def member(self):
+    consumer = KafkaConsumer(
+        self.topic, bootstrap_servers=self.bootstrap, group_id=self.group, auto_offset_reset="earliest",
+        enable_auto_commit=False, session_timeout_ms=6_000, heartbeat_interval_ms=500, group_instance_id=self.instance)
+    while not self.stopped.is_set():
+        polled = consumer.poll(timeout_ms=100)
+        self.say_assigned(partition.partition for partition in consumer.assignment())
+        for partition, records in polled.items():
+            for record in records:
+                self.say_read(partition.partition, record.offset)
+        if polled:
+            try:
+                consumer.commit()
+            except KafkaError:
+                # A rebalance or the broker's restart is in between; a later commit says the same.
+                pass
+    consumer.close()
+
+
+main(produce, consume, checks, member)

@@ -3,17 +3,20 @@
     PROGRAM produce --bootstrap B (--topic T --codec C --input F)...
     PROGRAM consume --bootstrap B (--topic T --count N --output F)...
     PROGRAM checks  --bootstrap B --prefix P --broker corelog|kafka
+    PROGRAM member  --bootstrap B --group G [--instance I] [--cooperative yes] --topic T
 """
 
 import base64
 import json
 import sys
+import threading
 import time
 import traceback
 
 
-def main(produce, consume, checks):
-    """`produce(bootstrap, jobs)`, `consume(bootstrap, jobs)`, `checks(Checks)`; a job is a dict of its options."""
+def main(produce, consume, checks, member):
+    """`produce(bootstrap, jobs)`, `consume(bootstrap, jobs)`, `checks(Checks)`,
+    `member(Member)`; a job is a dict of its options."""
     verb, options = sys.argv[1], sys.argv[2:]
     common, jobs = {}, []
     for name, value in zip(options[::2], options[1::2]):
@@ -34,6 +37,8 @@ def main(produce, consume, checks):
             job["file"].close()
     elif verb == "checks":
         checks(Checks(common["bootstrap"], common["prefix"], common["broker"] == "corelog"))
+    elif verb == "member":
+        member(Member(common, jobs[0]["topic"]))
     else:
         sys.exit("unknown verb " + verb)
 
@@ -63,6 +68,33 @@ def dump(job, partition, offset, timestamp, key, value, headers):
         "partition": partition, "offset": offset, "timestamp": timestamp, "key": to_text(key), "value": to_text(value),
         "headers": [[name, to_text(data)] for name, data in headers],
     }) + "\n")
+
+
+class Member:
+    """A member of a group until standard input ends. Says what it is assigned and what it has read and committed."""
+
+    def __init__(self, options, topic):
+        self.bootstrap = options["bootstrap"]
+        self.group = options["group"]
+        self.instance = options.get("instance")
+        self.cooperative = "cooperative" in options
+        self.topic = topic
+        self.stopped = threading.Event()
+        self.assigned = None
+        threading.Thread(target=self.wait, daemon=True).start()
+
+    def wait(self):
+        sys.stdin.read()
+        self.stopped.set()
+
+    def say_assigned(self, partitions):
+        partitions = sorted(partitions)
+        if partitions != self.assigned:
+            self.assigned = partitions
+            print("assigned", *self.assigned, flush=True)
+
+    def say_read(self, partition, offset):
+        print("read %d %d" % (partition, offset), flush=True)
 
 
 class Checks:

@@ -14,7 +14,9 @@ import (
 	"corelog-client-tests/jobs"
 )
 
-func main() { jobs.Main(jobs.Program{Produce: produce, Consume: consume, Checks: checks}) }
+func main() {
+	jobs.Main(jobs.Program{Produce: produce, Consume: consume, Checks: checks, Member: member})
+}
 
 func codec(name string) kgo.CompressionCodec {
 	switch name {
@@ -102,6 +104,40 @@ func consume(bootstrap string, list []*jobs.Job) error {
 		if failed != nil {
 			return failed
 		}
+	}
+	return nil
+}
+
+func member(ctx context.Context, m *jobs.Member) error {
+	options := []kgo.Opt{kgo.SeedBrokers(m.Bootstrap), kgo.ConsumerGroup(m.Group), kgo.ConsumeTopics(m.Topic),
+		kgo.DisableAutoCommit(), kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(500 * time.Millisecond),
+		kgo.FetchMaxWait(100 * time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+			m.Change(added[m.Topic], nil)
+		}),
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, removed map[string][]int32) {
+			m.Change(nil, removed[m.Topic])
+		}),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, removed map[string][]int32) {
+			m.Change(nil, removed[m.Topic])
+		})}
+	if m.Cooperative {
+		options = append(options, kgo.Balancers(kgo.CooperativeStickyBalancer()))
+	} else {
+		options = append(options, kgo.Balancers(kgo.RangeBalancer()))
+	}
+	if m.Instance != "" {
+		options = append(options, kgo.InstanceID(m.Instance))
+	}
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for ctx.Err() == nil {
+		client.PollFetches(ctx).EachRecord(func(record *kgo.Record) { m.Read(record.Partition, record.Offset) })
+		// What a rebalance or the broker's restart prevents, a later commit says too.
+		client.CommitUncommittedOffsets(ctx)
 	}
 	return nil
 }

@@ -3,16 +3,20 @@
 //	PROGRAM produce --bootstrap B (--topic T --codec C --input F)...
 //	PROGRAM consume --bootstrap B (--topic T --count N --output F)...
 //	PROGRAM checks  --bootstrap B --prefix P --broker corelog|kafka
+//	PROGRAM member  --bootstrap B --group G [--instance I] [--cooperative yes] --topic T
 package jobs
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -56,6 +60,43 @@ type Program struct {
 	Produce func(bootstrap string, job *Job) error
 	Consume func(bootstrap string, jobs []*Job) error
 	Checks  func(c *Checks)
+	Member  func(ctx context.Context, m *Member) error
+}
+
+// Member is a member of a group until standard input ends. It says what it is assigned and what it has read and
+// committed.
+type Member struct {
+	Bootstrap, Group, Instance, Topic string
+	Cooperative                       bool
+	lock                              sync.Mutex
+	assigned                          map[int32]bool
+}
+
+// Change notes partitions that come and go, and says what is assigned now.
+func (m *Member) Change(added, removed []int32) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	if m.assigned == nil {
+		m.assigned = map[int32]bool{}
+	}
+	for _, partition := range added {
+		m.assigned[partition] = true
+	}
+	for _, partition := range removed {
+		delete(m.assigned, partition)
+	}
+	line := "assigned"
+	for partition := range m.assigned {
+		line += " " + strconv.Itoa(int(partition))
+	}
+	fmt.Println(line)
+}
+
+// Read says what was read.
+func (m *Member) Read(partition int32, offset int64) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	fmt.Println("read", partition, offset)
 }
 
 // Main runs the verb of the command line.
@@ -68,12 +109,19 @@ func Main(p Program) {
 
 func run(p Program, verb string, options []string) error {
 	checks := &Checks{}
+	member := &Member{}
 	var list []*Job
 	for i := 0; i+1 < len(options); i += 2 {
 		value := options[i+1]
 		switch options[i] {
 		case "--bootstrap":
 			checks.Bootstrap = value
+		case "--group":
+			member.Group = value
+		case "--instance":
+			member.Instance = value
+		case "--cooperative":
+			member.Cooperative = true
 		case "--prefix":
 			checks.Prefix = value
 		case "--broker":
@@ -102,6 +150,14 @@ func run(p Program, verb string, options []string) error {
 	case "checks":
 		p.Checks(checks)
 		return nil
+	case "member":
+		member.Bootstrap, member.Topic = checks.Bootstrap, list[0].Topic
+		ctx, stop := context.WithCancel(context.Background())
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+		return p.Member(ctx, member)
 	}
 	return errors.New("unknown verb " + verb)
 }

@@ -12,7 +12,9 @@ import (
 	"corelog-client-tests/jobs"
 )
 
-func main() { jobs.Main(jobs.Program{Produce: produce, Consume: consume, Checks: checks}) }
+func main() {
+	jobs.Main(jobs.Program{Produce: produce, Consume: consume, Checks: checks, Member: member})
+}
 
 var codecs = map[string]sarama.CompressionCodec{
 	"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy,
@@ -102,6 +104,51 @@ func consume(bootstrap string, list []*jobs.Job) error {
 		case <-deadline:
 			return fmt.Errorf("%d records are missing", missing)
 		}
+	}
+	return nil
+}
+
+func member(ctx context.Context, m *jobs.Member) error {
+	settings := config()
+	settings.Consumer.Group.Session.Timeout = 6 * time.Second
+	settings.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
+	settings.Consumer.Group.InstanceId = m.Instance
+	settings.Consumer.Offsets.Initial = sarama.OffsetOldest
+	settings.Consumer.Offsets.AutoCommit.Enable = false
+	group, err := sarama.NewConsumerGroup([]string{m.Bootstrap}, m.Group, settings)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for range group.Errors() {
+			// The broker's restart; it tries again.
+		}
+	}()
+	for ctx.Err() == nil {
+		if group.Consume(ctx, []string{m.Topic}, handler{m}) != nil {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	return group.Close()
+}
+
+type handler struct{ member *jobs.Member }
+
+func (h handler) Setup(session sarama.ConsumerGroupSession) error {
+	h.member.Change(session.Claims()[h.member.Topic], nil)
+	return nil
+}
+
+func (h handler) Cleanup(session sarama.ConsumerGroupSession) error {
+	h.member.Change(nil, session.Claims()[h.member.Topic])
+	return nil
+}
+
+func (h handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for message := range claim.Messages() {
+		h.member.Read(message.Partition, message.Offset)
+		session.MarkMessage(message, "")
+		session.Commit()
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import java.util.List;
  * produce --bootstrap B (--topic T --codec C --input F)...
  * consume --bootstrap B (--topic T --count N --output F)...
  * checks  --bootstrap B --prefix P --broker corelog|kafka
+ * member  --bootstrap B --group G [--instance I] [--cooperative yes] --topic T
  * </pre>
  */
 public final class Program {
@@ -28,11 +29,17 @@ public final class Program {
         String bootstrap = null;
         String prefix = null;
         boolean corelog = false;
+        String group = null;
+        String instance = null;
+        boolean cooperative = false;
         List<Job> jobs = new ArrayList<>();
         for (int i = 1; i + 1 < words.length; i += 2) {
             String value = words[i + 1];
             switch (words[i]) {
                 case "--bootstrap" -> bootstrap = value;
+                case "--group" -> group = value;
+                case "--instance" -> instance = value;
+                case "--cooperative" -> cooperative = true;
                 case "--prefix" -> prefix = value;
                 case "--broker" -> corelog = value.equals("corelog");
                 case "--topic" -> {
@@ -59,6 +66,7 @@ public final class Program {
                 new ProducerChecks(checks).run();
                 new ConsumerChecks(checks).run();
             }
+            case "member" -> Member.run(bootstrap, group, instance, cooperative, last(jobs).topic);
             default -> throw new IllegalArgumentException(words[0]);
         }
     }
