@@ -14,6 +14,7 @@ import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -292,6 +293,76 @@ def tool_checks(broker, report, group):
         report.check("ConsumerGroupCommand: " + name, ["%r is not in %r" % (missing, said[-600:])] if missing else [])
 
 
+def old_versions(broker, report):
+    """The oldest versions that are served, as shippers with old libraries send them."""
+    topic = group = "raw-group"
+    connection = raw.Connection(broker.bootstrap)
+    connection.create_topics([topic], 1, {"retention.ms": "-1"})
+    text, number = raw.string, lambda form, *values: struct.pack(">" + form, *values)
+    data = lambda content: number("i", len(content)) + content  # noqa: E731
+
+    def find():
+        answer = connection.call(10, 0, text(group))
+        return answer.number("h"), answer.number("i")
+
+    def join(version, member):
+        timeouts = number("i", 6_000) + (number("i", 6_000) if version > 0 else b"")
+        protocols = number("i", 1) + text("range") + data(b"subscription")
+        answer = connection.call(11, version, text(group) + timeouts + text(member) + text("consumer") + protocols)
+        error, generation, protocol = answer.number("h"), answer.number("i"), answer.string()
+        leader, member = answer.string(), answer.string()
+        members = answer.array(lambda: (answer.string(), answer.take(answer.number("i"))))
+        assert (protocol, leader, members) == ("range", member, [(member, b"subscription")]), members
+        return error, generation, member
+
+    def sync(generation, member):
+        assignments = number("i", 1) + text(member) + data(b"work")
+        answer = connection.call(14, 0, text(group) + number("i", generation) + text(member) + assignments)
+        return answer.number("h"), answer.take(answer.number("i"))
+
+    def commit(generation, member, offset):
+        body = text(group) + number("i", generation) + text(member) + number("q", -1)
+        body += number("i", 1) + text(topic) + number("iiq", 1, 0, offset) + text("note")
+        answer = connection.call(8, 2, body)
+        return answer.array(lambda: (answer.string(), answer.array(lambda: (answer.number("i"), answer.number("h")))))
+
+    def fetch(version):
+        answer = connection.call(9, version, text(group) + number("i", 1) + text(topic) + number("ii", 1, 0))
+        partition = lambda: (answer.number("i"), answer.number("q"), answer.string(), answer.number("h"))  # noqa: E731
+        return answer.array(lambda: (answer.string(), answer.array(partition)))
+
+    def error(key, body, version=0):
+        return connection.call(key, version, body).number("h")
+
+    def conversation():
+        assert find()[0] == 0
+        for version, generation in [(0, 1), (1, 2)]:
+            said, at, member = join(version, "")
+            assert (said, at) == (0, generation * 2 - 1), (said, at)
+            assert sync(at, member) == (0, b"work")
+            assert error(12, text(group) + number("i", at) + text(member)) == 0
+            assert commit(at, member, generation) == [(topic, [(0, 0)])]
+            for fetch_version in (1, 2):
+                assert fetch(fetch_version) == [(topic, [(0, generation, "note", 0)])]
+            assert error(13, text(group) + text(member)) == 0
+        answer = connection.call(15, 0, number("i", 1) + text(group))
+        described = answer.array(lambda: (answer.number("h"), answer.string(), answer.string(), answer.string()))
+        assert described == [(0, group, "Empty", "consumer")], described
+        answer = connection.call(16, 0, b"")
+        assert answer.number("h") == 0
+        assert (group, "consumer") in answer.array(lambda: (answer.string(), answer.string()))
+        answer = connection.call(42, 0, number("i", 1) + text(group))
+        answer.number("i")
+        assert answer.array(lambda: (answer.string(), answer.number("h"))) == [(group, 0)]
+        connection.close()
+
+    try:
+        conversation()
+        report.ok("raw: a group in the oldest versions")
+    except Exception as failed:  # Whatever went wrong is the result of the check.
+        report.fail("raw: a group in the oldest versions", "%s: %s" % (type(failed).__name__, failed))
+
+
 def run(step, scenarios):
     """Every scenario's step, at the same time; those that got through it."""
     def one(scenario):
@@ -334,6 +405,7 @@ def main():
             broker.start()
             left = run("after", left)
             groups = [one.group for one in left if not isinstance(one, Static)]
+            old_versions(broker, report)
             if groups:
                 tool_checks(broker, report, groups[0])
         finally:

@@ -25,6 +25,8 @@ pub struct NewPartitions {
     pub partition_count: i32,
     /// Explicit placement of each new partition, if there is one.
     pub assignments: Option<Vec<Vec<NodeId>>>,
+    /// Whether its count means something to somebody: this room does not know, who asks does.
+    pub is_fixed: bool,
 }
 
 impl Controller {
@@ -56,6 +58,9 @@ impl Controller {
     fn growth(&self, asked: &NewPartitions, added: u32) -> Result<(MetadataRecord, u32), Refusal> {
         let image = self.pending();
         let topic = image.topic(&asked.name).ok_or(Refusal::UnknownTopic)?;
+        if asked.is_fixed {
+            return Err(Refusal::PartitionCountFixed);
+        }
         let current = topic.partition_count;
         let wanted = u32::try_from(asked.partition_count).unwrap_or(0);
         if wanted <= current {

@@ -24,6 +24,8 @@ pub enum Refusal {
     UnknownTopic,
     UnknownTopicId,
     PartitionCountNotPositive,
+    /// Its keys are found by the number of its partitions.
+    PartitionCountFixed,
     /// The count to grow to is not above what there is.
     PartitionCountNotGrowing {
         current: u32,
@@ -63,9 +65,9 @@ impl Refusal {
             Refusal::TopicExists => ErrorCode::TopicAlreadyExists,
             Refusal::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
             Refusal::UnknownTopicId => ErrorCode::UnknownTopicId,
-            Refusal::PartitionCountNotPositive | Refusal::PartitionCountNotGrowing { .. } => {
-                ErrorCode::InvalidPartitions
-            }
+            Refusal::PartitionCountNotPositive
+            | Refusal::PartitionCountFixed
+            | Refusal::PartitionCountNotGrowing { .. } => ErrorCode::InvalidPartitions,
             Refusal::TooManyPartitionsInRequest
             | Refusal::TooManyPartitions
             | Refusal::RequestTooLarge
@@ -97,6 +99,9 @@ impl fmt::Display for Refusal {
             Refusal::UnknownTopicId => write!(f, "there is no topic of this id"),
             Refusal::PartitionCountNotPositive => {
                 write!(f, "the number of partitions is positive, or -1 for the default")
+            }
+            Refusal::PartitionCountFixed => {
+                write!(f, "what is in the topic is found by the number of its partitions, which cannot change")
             }
             Refusal::PartitionCountNotGrowing { current } => {
                 write!(f, "the topic has {current} partitions; their number can only grow")

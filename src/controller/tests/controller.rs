@@ -221,7 +221,7 @@ fn bounds_count_over_the_request_and_over_all_topics() {
     }
     assert_eq!(world.create_one(big("last", 1)), Err(Refusal::TooManyPartitions));
     let grown = CreatePartitions {
-        topics: vec![NewPartitions { name: "a".into(), partition_count: 6001, assignments: None }],
+        topics: vec![NewPartitions { name: "a".into(), partition_count: 6001, assignments: None, is_fixed: false }],
         validate_only: false,
     };
     assert_eq!(world.controller.create_partitions(&grown).answer, [Err(Refusal::TooManyPartitions)]);
@@ -236,7 +236,7 @@ fn validate_only_answers_and_writes_nothing() {
     assert_eq!(decided.answer[0].as_ref().map(|topic| topic.partition_count), Ok(3));
     assert_eq!(world.controller.pending().topic_count(), 0);
     world.create_one(named("a")).expect("a valid topic");
-    let more = NewPartitions { name: "a".into(), partition_count: 4, assignments: None };
+    let more = NewPartitions { name: "a".into(), partition_count: 4, assignments: None, is_fixed: false };
     let decided = world.controller.create_partitions(&CreatePartitions { topics: vec![more], validate_only: true });
     assert_eq!((decided.record_set, decided.answer), (None, vec![Ok(())]));
 }
@@ -257,12 +257,12 @@ fn partitions_only_grow_and_only_here() {
         ("t", 4, here(), Ok(())),
         ("t", 9, None, Ok(())),
     ] {
-        let topics = vec![NewPartitions { name: name.into(), partition_count, assignments }];
+        let topics = vec![NewPartitions { name: name.into(), partition_count, assignments, is_fixed: false }];
         let decided = world.controller.create_partitions(&CreatePartitions { topics, validate_only: false });
         assert_eq!(world.commit(decided), [expected], "{name} {partition_count}");
     }
     assert_eq!(world.controller.durable().topic("t").map(|topic| topic.partition_count), Some(9));
-    let twice = NewPartitions { name: "t".into(), partition_count: 10, assignments: None };
+    let twice = NewPartitions { name: "t".into(), partition_count: 10, assignments: None, is_fixed: false };
     let request = CreatePartitions { topics: vec![twice.clone(), twice], validate_only: false };
     assert_eq!(world.controller.create_partitions(&request).answer, [Err(Refusal::TopicRepeated); 2]);
 }
@@ -430,7 +430,7 @@ fn random_step(world: &mut World, in_flight: &mut VecDeque<controller::RecordSet
         3 => world.controller.auto_create_topics(&[auto(&topic)], &mut || world.random.next()).record_set,
         4 => {
             let partition_count = world.random.below(9) as i32;
-            let topics = vec![NewPartitions { name: topic, partition_count, assignments: None }];
+            let topics = vec![NewPartitions { name: topic, partition_count, assignments: None, is_fixed: false }];
             world.controller.create_partitions(&CreatePartitions { topics, validate_only: false }).record_set
         }
         5 => world.controller.delete_topics(&[TopicReference::Name(topic)]).record_set,

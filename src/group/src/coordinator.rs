@@ -147,6 +147,11 @@ impl<A: Copy> Coordinator<A> {
         }
     }
 
+    /// Whether something that was written is not durable yet.
+    pub fn awaits_log(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether something waits for the log to be durable up to `end` or less.
     pub fn is_held_up_to(&self, end: Offset) -> bool {
         self.held.front().is_some_and(|(held, _)| *held <= end)

@@ -121,6 +121,11 @@ impl Hosted {
         }
     }
 
+    /// Whether something that was written is not durable yet.
+    pub(super) fn awaits_log(&self) -> bool {
+        self.coordinator.awaits_log()
+    }
+
     /// Hands on what has become durable. Whether there was anything.
     pub(super) fn follow_log(&mut self, shared: &mut Shared, home: &mut Home, context: &mut Context<'_>) -> bool {
         if !matches!(self.state, State::Serves) {

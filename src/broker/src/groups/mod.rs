@@ -32,6 +32,8 @@ pub(crate) struct Groups {
     shared: Shared,
     /// A log is being read and has more at hand.
     has_more: bool,
+    /// What [`Home::losses`] said when the logs were last looked at.
+    losses: u64,
     /// Readers of logs that are not hosted any more, until what they read has come.
     leaving: Vec<LogReader>,
     next_reader: u32,
@@ -66,6 +68,7 @@ impl Groups {
             hosted: BTreeMap::new(),
             shared: Shared { budget, entropy: Entropy(seed) },
             has_more: false,
+            losses: 0,
             leaving: Vec::new(),
             next_reader: 0,
             next_expiry: None,
@@ -134,7 +137,9 @@ impl Groups {
     pub(crate) fn settle(&mut self, home: &mut Home, context: &mut Context<'_>) -> bool {
         let mut any = false;
         self.has_more = false;
-        for hosted in self.hosted.values_mut() {
+        let has_losses = self.losses != home.losses();
+        self.losses = home.losses();
+        for hosted in self.hosted.values_mut().filter(|hosted| has_losses || hosted.awaits_log()) {
             any |= hosted.follow_log(&mut self.shared, home, context);
         }
         // One log at a time, in the order of partitions.

@@ -6,7 +6,7 @@ use wire::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
 };
 
-use super::STORAGE_FAILED;
+use super::{STORAGE_FAILED, is_internal};
 
 /// Grows what can be grown.
 pub(crate) fn decide(
@@ -49,7 +49,9 @@ fn new_partitions(topic: &CreatePartitionsTopic<'_>) -> NewPartitions {
         let nodes = assignments.iter().map(|one| one.broker_ids.iter().copied().map(NodeId).collect());
         nodes.collect()
     });
-    NewPartitions { name: topic.name.to_string(), partition_count: topic.count, assignments }
+    // Groups are found by the number of partitions: with another one they would lose what they have committed.
+    let is_fixed = is_internal(&topic.name);
+    NewPartitions { name: topic.name.to_string(), partition_count: topic.count, assignments, is_fixed }
 }
 
 #[cfg(test)]
@@ -71,5 +73,15 @@ mod tests {
             assert_eq!(response.results[0].error_message.is_some(), expected != ErrorCode::None);
         }
         assert_eq!(world.image().topic("a").map(|topic| topic.partition_count), Some(5));
+    }
+
+    #[test]
+    fn the_offsets_topic_keeps_its_number() {
+        let mut world = World::new();
+        world.create("__consumer_offsets", 2);
+        let topic = CreatePartitionsTopic { name: "__consumer_offsets".into(), count: 3, assignments: None };
+        let request = CreatePartitionsRequest { topics: vec![topic], ..Default::default() };
+        let response = world.decide(|controller, _, _| decide(&request, controller));
+        assert_eq!(ErrorCode::from_wire(response.results[0].error_code), Some(ErrorCode::InvalidPartitions));
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Home {
     deletions: Slots<Deletion>,
     /// Their parts, by the log whose new start must become durable first.
     deleting: BTreeMap<LogRef, Vec<Deleting>>,
+    /// How many partitions have failed or gone so far.
+    losses: u64,
     /// Before this nobody is asked again to end readers that take nothing.
     shed_next: Option<Instant>,
 }
@@ -79,8 +81,14 @@ impl Home {
             parked: Vec::new(),
             deletions: Slots::default(),
             deleting: BTreeMap::new(),
+            losses: 0,
             shed_next: None,
         }
+    }
+
+    /// Changes whenever a partition fails or goes.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses
     }
 
     /// The log itself, for the metadata log, which has no leader.
@@ -135,6 +143,7 @@ impl Home {
 
     fn remove(&mut self, at: TopicPartition, context: &mut Context<'_>) {
         let Some(mut partition) = self.partitions.remove(&at) else { return };
+        self.losses += 1;
         self.by_log.remove(&partition.log);
         if partition.state == State::Opening {
             self.opening -= 1;
@@ -296,6 +305,7 @@ impl Home {
             self.opening -= 1;
         }
         partition.state = State::Failed;
+        self.losses += 1;
         self.abandon(&mut partition.leader, ErrorCode::KafkaStorageError, context);
         self.abandon_deletions(partition.log, ErrorCode::KafkaStorageError, context);
         self.partitions.insert(at, partition);

@@ -165,6 +165,7 @@ pub(super) fn fetch(request: &OffsetFetchRequest<'_>, version: i16, context: &Co
     Asked { shape: Shape::Fetch(groups), parts }
 }
 
+/// Partitions by their topics' names.
 type ByName = Vec<(Arc<str>, Vec<i32>)>;
 
 fn fetch_part(group_id: &str, topics: Option<ByName>) -> Result<(Box<str>, Request), Answer> {
