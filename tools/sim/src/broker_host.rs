@@ -159,6 +159,9 @@ fn config(directories: &[&str]) -> BrokerConfig {
         format!("log.dirs={}", directories.join(",")),
         "auto.create.topics.enable=false".to_owned(),
         "log.segment.bytes=1048576".to_owned(),
+        // Members join within a run, and a few coordinators are enough.
+        "group.initial.rebalance.delay.ms=0".to_owned(),
+        "offsets.topic.num.partitions=3".to_owned(),
         // Any one frame fits into the request memory.
         "socket.request.max.bytes=131072".to_owned(),
     ];

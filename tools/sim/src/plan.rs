@@ -1,7 +1,7 @@
 //! What is to happen in one run: how long, which faults, which stops, which people.
 
 use crate::broker_host::DIRECTORIES;
-use crate::clients::{Actor, Admin, Consumer, Deleter, Hostile, Idempotent, Plain, TIMES_BACK_MS};
+use crate::clients::{Actor, Admin, Consumer, Deleter, Hostile, Idempotent, Member, Plain, TIMES_BACK_MS};
 use crate::faults::Faults;
 use crate::oracle::Rules;
 use crate::rng::Rng;
@@ -74,6 +74,7 @@ fn people(rng: &mut Rng) -> Vec<Box<dyn Actor>> {
     people.extend((0..rng.range(0, 2)).map(|_| Box::new(Plain::default()) as Box<dyn Actor>));
     people.extend((0..rng.range(1, 3)).map(|_| Box::new(Consumer::default()) as Box<dyn Actor>));
     people.extend((0..rng.range(0, 1)).map(|_| Box::new(Deleter::default()) as Box<dyn Actor>));
+    people.extend((0..rng.range(0, 2)).map(|_| Box::new(Member::default()) as Box<dyn Actor>));
     people.extend((0..rng.range(0, 2)).map(|_| Box::new(Hostile::default()) as Box<dyn Actor>));
     people
 }

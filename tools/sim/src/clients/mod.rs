@@ -5,6 +5,7 @@ mod consumer;
 mod deleter;
 mod hostile;
 mod idempotent;
+mod member;
 mod plain;
 mod session;
 mod verifier;
@@ -14,6 +15,7 @@ pub(crate) use consumer::{Consumer, TIMES_BACK_MS};
 pub(crate) use deleter::Deleter;
 pub(crate) use hostile::Hostile;
 pub(crate) use idempotent::Idempotent;
+pub(crate) use member::Member;
 pub(crate) use plain::Plain;
 pub(crate) use verifier::Verifier;
 
