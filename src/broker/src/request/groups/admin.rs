@@ -116,7 +116,7 @@ pub(super) fn deleted<'a>(answers: &[Answer], names: &'a [Box<str>]) -> DeleteGr
 }
 
 const DEAD: &str = "Dead";
-const CLASSIC: &str = "Classic";
+const CLASSIC: &str = "classic";
 
 /// Everything that can be done to a group: read (3), delete (6), describe (8), describe and alter configs (10, 11).
 const OPERATIONS_ON_GROUP: i32 = 0b1101_0100_1000;
