@@ -343,6 +343,8 @@ impl Shard {
             Letter::ListedOffsets { request, results } => connections.listed(request, results, context),
             Letter::DeleteRecords(delete) => home.delete_records(delete, context),
             Letter::DeletedRecords { request, results } => connections.deleted(request, results, context),
+            Letter::LookUp { request, lookup } => home.look_up(request, lookup, context),
+            Letter::LookedUp { request, found } => connections.looked_up(request, found, context),
             Letter::Controlled { request, outcome } => connections.controlled(request, outcome, context),
             Letter::Adopt { socket, peer, local } => connections.adopt(socket, peer, local, context),
             Letter::CloseSession { id } => connections.close_session(id),

@@ -9,6 +9,7 @@
 use effect::{Done, Effects, Fault, Instant, Op};
 
 use crate::Log;
+use crate::Room as FilesystemRoom;
 use crate::engine::{RETRY_MS, is_full};
 use crate::job::RootWork;
 
@@ -33,6 +34,10 @@ pub(crate) struct Space {
     is_news: bool,
     asking: bool,
     ask_at: Option<Instant>,
+    /// When it answered last, or failed to.
+    pub(crate) heard: Option<Instant>,
+    /// What it said then.
+    pub(crate) filesystem: Option<FilesystemRoom>,
     /// Less than the operator wants free.
     pub(crate) shortage_bytes: u64,
 }
@@ -46,6 +51,8 @@ impl Default for Space {
             is_news: false,
             asking: false,
             ask_at: None,
+            heard: None,
+            filesystem: None,
             shortage_bytes: 0,
         }
     }
@@ -79,8 +86,9 @@ impl Log {
         if space.room == Room::Enough { wanted.min(space.grant / 8) } else { 0 }
     }
 
-    fn ask_at_once(&mut self, root: usize) {
-        self.roots[root].space.ask_at = Some(self.now);
+    pub(crate) fn ask_at_once(&mut self, root: usize) {
+        let space = &mut self.roots[root].space;
+        (space.ask_at, space.is_news) = (Some(self.now), false);
         self.wake();
     }
 
@@ -107,9 +115,13 @@ impl Log {
     }
 
     pub(crate) fn space_asked(&mut self, root: usize, done: Result<Done, Fault>) {
-        self.roots[root].space.asking = false;
+        let space = &mut self.roots[root].space;
+        (space.asking, space.heard, space.filesystem) = (false, Some(self.now), None);
         let free = match done {
-            Ok(Done::Space { free_bytes, .. }) => free_bytes,
+            Ok(Done::Space { free_bytes, total_bytes }) => {
+                space.filesystem = Some(FilesystemRoom { total_bytes, free_bytes });
+                free_bytes
+            }
             Ok(other) => panic!("a question for room was answered by {other:?}"),
             Err(fault) => {
                 let dir = self.roots[root].path.display();

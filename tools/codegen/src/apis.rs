@@ -27,12 +27,16 @@ pub(crate) const SERVED: &[Served] = &[
     served("DeleteTopics", 1, 6),
     served("DeleteRecords", 0, 2),
     served("InitProducerId", 0, 5),
+    served("OffsetForLeaderEpoch", 2, 4),
     served("DescribeConfigs", 1, 4),
     served("AlterConfigs", 0, 2),
+    served("AlterReplicaLogDirs", 1, 2),
+    served("DescribeLogDirs", 1, 5),
     served("CreatePartitions", 0, 3),
     served("IncrementalAlterConfigs", 0, 1),
     served("ListPartitionReassignments", 0, 0),
     served("DescribeCluster", 0, 2),
+    served("DescribeProducers", 0, 0),
     served("DescribeTopicPartitions", 0, 0),
 ];
 

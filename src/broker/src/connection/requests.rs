@@ -6,11 +6,12 @@ use wire::{ApiKey, Malformed, Reader, RequestHeader, Requested};
 use crate::connection::{Connections, Key, REQUESTS_MAX};
 use crate::context::Context;
 use crate::handlers::View;
-use crate::mail::{Command, DeleteResult, Fetched, Letter, OffsetResult, Outcome, ProduceResult, RequestRef};
+use crate::mail::{Command, DeleteResult, Fetched, Letter, LookedUp, OffsetResult, Outcome, ProduceResult, RequestRef};
 use crate::request::Reply;
 use crate::request::delete_records::DeleteRecordsState;
 use crate::request::fetch::{FetchRequest, Fetching, Started, release, release_out};
 use crate::request::list_offsets::ListOffsetsState;
+use crate::request::lookup::LookupState;
 use crate::request::produce::{ProduceRequest, Step};
 use crate::request::read_only::{Handled, handle, unsupported_api_versions};
 
@@ -29,6 +30,7 @@ pub(super) enum State {
     Fetch(Box<FetchRequest>),
     ListOffsets(ListOffsetsState),
     DeleteRecords(DeleteRecordsState),
+    Lookup(LookupState),
     /// Shard 0 decides.
     Control,
     /// Shard 0 creates topics; then it is handled.
@@ -167,6 +169,16 @@ impl Connections {
                         self.deletion_deadlines.insert((state.deadline, id));
                         self.set_state(key, sequence, State::DeleteRecords(state));
                     }
+                    false => self.answer(key, sequence, state.reply(context), context),
+                }
+            }
+            ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeProducers
+            | ApiKey::DescribeLogDirs
+            | ApiKey::AlterReplicaLogDirs => {
+                let (state, waits) = LookupState::start(api, &body, version, correlation_id, id, context)?;
+                match waits {
+                    true => self.set_state(key, sequence, State::Lookup(state)),
                     false => self.answer(key, sequence, state.reply(context), context),
                 }
             }
@@ -329,6 +341,16 @@ impl Connections {
         }
     }
 
+    pub(crate) fn looked_up(&mut self, request: RequestRef, found: LookedUp, context: &mut Context<'_>) {
+        let Some((key, waiting)) = self.find(request) else { return };
+        let State::Lookup(state) = &mut waiting.state else { return };
+        if state.answered(found) {
+            let reply = state.reply(context);
+            self.answer(key, request.sequence, reply, context);
+            self.advance(key, context);
+        }
+    }
+
     pub(crate) fn controlled(&mut self, request: RequestRef, outcome: Outcome, context: &mut Context<'_>) {
         let Some((key, found)) = self.find(request) else { return };
         match outcome {
@@ -369,7 +391,7 @@ impl Connections {
             }
             State::Answered(Reply::Pieces(pieces)) => release_out(pieces, context),
             // Their answers find nobody and are dropped.
-            State::Produce(_) | State::Validating | State::ListOffsets(_) | State::Control => {}
+            State::Produce(_) | State::Validating | State::ListOffsets(_) | State::Lookup(_) | State::Control => {}
             State::AutoCreate(_) | State::Answered(_) => {}
         }
     }

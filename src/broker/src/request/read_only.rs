@@ -59,7 +59,11 @@ pub(crate) fn handle(
         RequestBody::Produce(_)
         | RequestBody::Fetch(_)
         | RequestBody::ListOffsets(_)
-        | RequestBody::DeleteRecords(_) => {
+        | RequestBody::DeleteRecords(_)
+        | RequestBody::OffsetForLeaderEpoch(_)
+        | RequestBody::DescribeProducers(_)
+        | RequestBody::DescribeLogDirs(_)
+        | RequestBody::AlterReplicaLogDirs(_) => {
             unreachable!("these have paths of their own")
         }
     };

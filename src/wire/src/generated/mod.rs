@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::field_reassign_with_default)]
 
 pub mod alter_configs;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -13,6 +14,8 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod find_coordinator;
@@ -21,6 +24,7 @@ pub mod init_producer_id;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 
 use crate::api::Api;
@@ -40,12 +44,16 @@ pub enum ApiKey {
     DeleteTopics = 20,
     DeleteRecords = 21,
     InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
     AlterConfigs = 33,
+    AlterReplicaLogDirs = 34,
+    DescribeLogDirs = 35,
     CreatePartitions = 37,
     IncrementalAlterConfigs = 44,
     ListPartitionReassignments = 46,
     DescribeCluster = 60,
+    DescribeProducers = 61,
     DescribeTopicPartitions = 75,
 }
 
@@ -61,8 +69,25 @@ pub const APIS: &[Api] = &[
     Api { key: ApiKey::DeleteTopics, name: "DeleteTopics", advertised_min: 1, min: 1, max: 6, flexible_from: 4 },
     Api { key: ApiKey::DeleteRecords, name: "DeleteRecords", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
     Api { key: ApiKey::InitProducerId, name: "InitProducerId", advertised_min: 0, min: 0, max: 5, flexible_from: 2 },
+    Api {
+        key: ApiKey::OffsetForLeaderEpoch,
+        name: "OffsetForLeaderEpoch",
+        advertised_min: 2,
+        min: 2,
+        max: 4,
+        flexible_from: 4,
+    },
     Api { key: ApiKey::DescribeConfigs, name: "DescribeConfigs", advertised_min: 1, min: 1, max: 4, flexible_from: 4 },
     Api { key: ApiKey::AlterConfigs, name: "AlterConfigs", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
+    Api {
+        key: ApiKey::AlterReplicaLogDirs,
+        name: "AlterReplicaLogDirs",
+        advertised_min: 1,
+        min: 1,
+        max: 2,
+        flexible_from: 2,
+    },
+    Api { key: ApiKey::DescribeLogDirs, name: "DescribeLogDirs", advertised_min: 1, min: 1, max: 5, flexible_from: 2 },
     Api {
         key: ApiKey::CreatePartitions,
         name: "CreatePartitions",
@@ -89,6 +114,14 @@ pub const APIS: &[Api] = &[
     },
     Api { key: ApiKey::DescribeCluster, name: "DescribeCluster", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api {
+        key: ApiKey::DescribeProducers,
+        name: "DescribeProducers",
+        advertised_min: 0,
+        min: 0,
+        max: 0,
+        flexible_from: 0,
+    },
+    Api {
         key: ApiKey::DescribeTopicPartitions,
         name: "DescribeTopicPartitions",
         advertised_min: 0,
@@ -111,12 +144,16 @@ pub enum RequestBody<'a> {
     DeleteTopics(delete_topics::DeleteTopicsRequest<'a>),
     DeleteRecords(delete_records::DeleteRecordsRequest<'a>),
     InitProducerId(init_producer_id::InitProducerIdRequest<'a>),
+    OffsetForLeaderEpoch(offset_for_leader_epoch::OffsetForLeaderEpochRequest<'a>),
     DescribeConfigs(describe_configs::DescribeConfigsRequest<'a>),
     AlterConfigs(alter_configs::AlterConfigsRequest<'a>),
+    AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsRequest<'a>),
+    DescribeLogDirs(describe_log_dirs::DescribeLogDirsRequest<'a>),
     CreatePartitions(create_partitions::CreatePartitionsRequest<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsRequest<'a>),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
+    DescribeProducers(describe_producers::DescribeProducersRequest<'a>),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsRequest<'a>),
 }
 
@@ -140,10 +177,19 @@ impl<'a> RequestBody<'a> {
             ApiKey::InitProducerId => {
                 Self::InitProducerId(init_producer_id::InitProducerIdRequest::decode(reader, version)?)
             }
+            ApiKey::OffsetForLeaderEpoch => Self::OffsetForLeaderEpoch(
+                offset_for_leader_epoch::OffsetForLeaderEpochRequest::decode(reader, version)?,
+            ),
             ApiKey::DescribeConfigs => {
                 Self::DescribeConfigs(describe_configs::DescribeConfigsRequest::decode(reader, version)?)
             }
             ApiKey::AlterConfigs => Self::AlterConfigs(alter_configs::AlterConfigsRequest::decode(reader, version)?),
+            ApiKey::AlterReplicaLogDirs => {
+                Self::AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsRequest::decode(reader, version)?)
+            }
+            ApiKey::DescribeLogDirs => {
+                Self::DescribeLogDirs(describe_log_dirs::DescribeLogDirsRequest::decode(reader, version)?)
+            }
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsRequest::decode(reader, version)?)
             }
@@ -155,6 +201,9 @@ impl<'a> RequestBody<'a> {
             ),
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterRequest::decode(reader, version)?)
+            }
+            ApiKey::DescribeProducers => {
+                Self::DescribeProducers(describe_producers::DescribeProducersRequest::decode(reader, version)?)
             }
             ApiKey::DescribeTopicPartitions => Self::DescribeTopicPartitions(
                 describe_topic_partitions::DescribeTopicPartitionsRequest::decode(reader, version)?,
@@ -175,12 +224,16 @@ impl<'a> RequestBody<'a> {
             Self::DeleteTopics(body) => body.encode(writer, version),
             Self::DeleteRecords(body) => body.encode(writer, version),
             Self::InitProducerId(body) => body.encode(writer, version),
+            Self::OffsetForLeaderEpoch(body) => body.encode(writer, version),
             Self::DescribeConfigs(body) => body.encode(writer, version),
             Self::AlterConfigs(body) => body.encode(writer, version),
+            Self::AlterReplicaLogDirs(body) => body.encode(writer, version),
+            Self::DescribeLogDirs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
+            Self::DescribeProducers(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
     }
@@ -198,12 +251,16 @@ impl<'a> RequestBody<'a> {
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
             Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
+            Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
+            Self::AlterReplicaLogDirs(_) => ApiKey::AlterReplicaLogDirs,
+            Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
+            Self::DescribeProducers(_) => ApiKey::DescribeProducers,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }
@@ -222,12 +279,16 @@ pub enum ResponseBody<'a> {
     DeleteTopics(delete_topics::DeleteTopicsResponse<'a>),
     DeleteRecords(delete_records::DeleteRecordsResponse<'a>),
     InitProducerId(init_producer_id::InitProducerIdResponse),
+    OffsetForLeaderEpoch(offset_for_leader_epoch::OffsetForLeaderEpochResponse<'a>),
     DescribeConfigs(describe_configs::DescribeConfigsResponse<'a>),
     AlterConfigs(alter_configs::AlterConfigsResponse<'a>),
+    AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsResponse<'a>),
+    DescribeLogDirs(describe_log_dirs::DescribeLogDirsResponse<'a>),
     CreatePartitions(create_partitions::CreatePartitionsResponse<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsResponse<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsResponse<'a>),
     DescribeCluster(describe_cluster::DescribeClusterResponse<'a>),
+    DescribeProducers(describe_producers::DescribeProducersResponse<'a>),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsResponse<'a>),
 }
 
@@ -251,10 +312,19 @@ impl<'a> ResponseBody<'a> {
             ApiKey::InitProducerId => {
                 Self::InitProducerId(init_producer_id::InitProducerIdResponse::decode(reader, version)?)
             }
+            ApiKey::OffsetForLeaderEpoch => Self::OffsetForLeaderEpoch(
+                offset_for_leader_epoch::OffsetForLeaderEpochResponse::decode(reader, version)?,
+            ),
             ApiKey::DescribeConfigs => {
                 Self::DescribeConfigs(describe_configs::DescribeConfigsResponse::decode(reader, version)?)
             }
             ApiKey::AlterConfigs => Self::AlterConfigs(alter_configs::AlterConfigsResponse::decode(reader, version)?),
+            ApiKey::AlterReplicaLogDirs => {
+                Self::AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsResponse::decode(reader, version)?)
+            }
+            ApiKey::DescribeLogDirs => {
+                Self::DescribeLogDirs(describe_log_dirs::DescribeLogDirsResponse::decode(reader, version)?)
+            }
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsResponse::decode(reader, version)?)
             }
@@ -266,6 +336,9 @@ impl<'a> ResponseBody<'a> {
             ),
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterResponse::decode(reader, version)?)
+            }
+            ApiKey::DescribeProducers => {
+                Self::DescribeProducers(describe_producers::DescribeProducersResponse::decode(reader, version)?)
             }
             ApiKey::DescribeTopicPartitions => Self::DescribeTopicPartitions(
                 describe_topic_partitions::DescribeTopicPartitionsResponse::decode(reader, version)?,
@@ -286,12 +359,16 @@ impl<'a> ResponseBody<'a> {
             Self::DeleteTopics(body) => body.encode(writer, version),
             Self::DeleteRecords(body) => body.encode(writer, version),
             Self::InitProducerId(body) => body.encode(writer, version),
+            Self::OffsetForLeaderEpoch(body) => body.encode(writer, version),
             Self::DescribeConfigs(body) => body.encode(writer, version),
             Self::AlterConfigs(body) => body.encode(writer, version),
+            Self::AlterReplicaLogDirs(body) => body.encode(writer, version),
+            Self::DescribeLogDirs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
+            Self::DescribeProducers(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
     }
@@ -309,12 +386,16 @@ impl<'a> ResponseBody<'a> {
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
             Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
+            Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
+            Self::AlterReplicaLogDirs(_) => ApiKey::AlterReplicaLogDirs,
+            Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
+            Self::DescribeProducers(_) => ApiKey::DescribeProducers,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }

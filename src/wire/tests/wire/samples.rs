@@ -17,12 +17,16 @@ pub fn requests() -> Vec<RequestBody<'static>> {
         RequestBody::DeleteTopics(delete_topics_request()),
         RequestBody::DeleteRecords(delete_records_request()),
         RequestBody::InitProducerId(init_producer_id_request()),
+        RequestBody::OffsetForLeaderEpoch(offset_for_leader_epoch_request()),
         RequestBody::DescribeConfigs(describe_configs_request()),
         RequestBody::AlterConfigs(alter_configs_request()),
+        RequestBody::AlterReplicaLogDirs(alter_replica_log_dirs_request()),
+        RequestBody::DescribeLogDirs(describe_log_dirs_request()),
         RequestBody::CreatePartitions(create_partitions_request()),
         RequestBody::IncrementalAlterConfigs(incremental_alter_configs_request()),
         RequestBody::ListPartitionReassignments(list_partition_reassignments_request()),
         RequestBody::DescribeCluster(describe_cluster_request()),
+        RequestBody::DescribeProducers(describe_producers_request()),
         RequestBody::DescribeTopicPartitions(describe_topic_partitions_request()),
     ]
 }
@@ -40,12 +44,16 @@ pub fn default_requests() -> Vec<RequestBody<'static>> {
         RequestBody::DeleteTopics(Default::default()),
         RequestBody::DeleteRecords(Default::default()),
         RequestBody::InitProducerId(Default::default()),
+        RequestBody::OffsetForLeaderEpoch(Default::default()),
         RequestBody::DescribeConfigs(Default::default()),
         RequestBody::AlterConfigs(Default::default()),
+        RequestBody::AlterReplicaLogDirs(Default::default()),
+        RequestBody::DescribeLogDirs(Default::default()),
         RequestBody::CreatePartitions(Default::default()),
         RequestBody::IncrementalAlterConfigs(Default::default()),
         RequestBody::ListPartitionReassignments(Default::default()),
         RequestBody::DescribeCluster(Default::default()),
+        RequestBody::DescribeProducers(Default::default()),
         RequestBody::DescribeTopicPartitions(Default::default()),
     ]
 }
@@ -63,12 +71,16 @@ pub fn responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::DeleteTopics(delete_topics_response()),
         ResponseBody::DeleteRecords(delete_records_response()),
         ResponseBody::InitProducerId(init_producer_id_response()),
+        ResponseBody::OffsetForLeaderEpoch(offset_for_leader_epoch_response()),
         ResponseBody::DescribeConfigs(describe_configs_response()),
         ResponseBody::AlterConfigs(alter_configs_response()),
+        ResponseBody::AlterReplicaLogDirs(alter_replica_log_dirs_response()),
+        ResponseBody::DescribeLogDirs(describe_log_dirs_response()),
         ResponseBody::CreatePartitions(create_partitions_response()),
         ResponseBody::IncrementalAlterConfigs(incremental_alter_configs_response()),
         ResponseBody::ListPartitionReassignments(list_partition_reassignments_response()),
         ResponseBody::DescribeCluster(describe_cluster_response()),
+        ResponseBody::DescribeProducers(describe_producers_response()),
         ResponseBody::DescribeTopicPartitions(describe_topic_partitions_response()),
     ]
 }
@@ -86,12 +98,16 @@ pub fn default_responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::DeleteTopics(Default::default()),
         ResponseBody::DeleteRecords(Default::default()),
         ResponseBody::InitProducerId(Default::default()),
+        ResponseBody::OffsetForLeaderEpoch(Default::default()),
         ResponseBody::DescribeConfigs(Default::default()),
         ResponseBody::AlterConfigs(Default::default()),
+        ResponseBody::AlterReplicaLogDirs(Default::default()),
+        ResponseBody::DescribeLogDirs(Default::default()),
         ResponseBody::CreatePartitions(Default::default()),
         ResponseBody::IncrementalAlterConfigs(Default::default()),
         ResponseBody::ListPartitionReassignments(Default::default()),
         ResponseBody::DescribeCluster(Default::default()),
+        ResponseBody::DescribeProducers(Default::default()),
         ResponseBody::DescribeTopicPartitions(Default::default()),
     ]
 }
@@ -535,6 +551,47 @@ fn init_producer_id_response() -> wire::init_producer_id::InitProducerIdResponse
     }
 }
 
+fn offset_for_leader_epoch_request() -> wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest<'static> {
+    wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest {
+        replica_id: 1,
+        topics: vec![
+            wire::offset_for_leader_epoch::OffsetForLeaderTopic {
+                topic: "text-4".into(),
+                partitions: vec![
+                    wire::offset_for_leader_epoch::OffsetForLeaderPartition {
+                        partition: 7,
+                        current_leader_epoch: 8,
+                        leader_epoch: 9,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn offset_for_leader_epoch_response() -> wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse<'static> {
+    wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse {
+        throttle_time_ms: 1,
+        topics: vec![
+            wire::offset_for_leader_epoch::OffsetForLeaderTopicResult {
+                topic: "text-4".into(),
+                partitions: vec![
+                    wire::offset_for_leader_epoch::EpochEndOffset {
+                        error_code: 7,
+                        partition: 8,
+                        leader_epoch: 9,
+                        end_offset: 10,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
 fn describe_configs_request() -> wire::describe_configs::DescribeConfigsRequest<'static> {
     wire::describe_configs::DescribeConfigsRequest {
         resources: vec![
@@ -614,6 +671,87 @@ fn alter_configs_response() -> wire::alter_configs::AlterConfigsResponse<'static
                 error_message: Some("text-5".into()),
                 resource_type: 6,
                 resource_name: "text-7".into(),
+            };
+            2
+        ],
+    }
+}
+
+fn alter_replica_log_dirs_request() -> wire::alter_replica_log_dirs::AlterReplicaLogDirsRequest<'static> {
+    wire::alter_replica_log_dirs::AlterReplicaLogDirsRequest {
+        dirs: vec![
+            wire::alter_replica_log_dirs::AlterReplicaLogDir {
+                path: "text-3".into(),
+                topics: vec![
+                    wire::alter_replica_log_dirs::AlterReplicaLogDirTopic {
+                        name: "text-6".into(),
+                        partitions: vec![8, 9],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn alter_replica_log_dirs_response() -> wire::alter_replica_log_dirs::AlterReplicaLogDirsResponse<'static> {
+    wire::alter_replica_log_dirs::AlterReplicaLogDirsResponse {
+        throttle_time_ms: 1,
+        results: vec![
+            wire::alter_replica_log_dirs::AlterReplicaLogDirTopicResult {
+                topic_name: "text-4".into(),
+                partitions: vec![
+                    wire::alter_replica_log_dirs::AlterReplicaLogDirPartitionResult {
+                        partition_index: 7,
+                        error_code: 8,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn describe_log_dirs_request() -> wire::describe_log_dirs::DescribeLogDirsRequest<'static> {
+    wire::describe_log_dirs::DescribeLogDirsRequest {
+        topics: Some(vec![
+            wire::describe_log_dirs::DescribableLogDirTopic {
+                topic: "text-3".into(),
+                partitions: vec![5, 6],
+            };
+            2
+        ]),
+    }
+}
+
+fn describe_log_dirs_response() -> wire::describe_log_dirs::DescribeLogDirsResponse<'static> {
+    wire::describe_log_dirs::DescribeLogDirsResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        results: vec![
+            wire::describe_log_dirs::DescribeLogDirsResult {
+                error_code: 5,
+                log_dir: "text-6".into(),
+                topics: vec![
+                    wire::describe_log_dirs::DescribeLogDirsTopic {
+                        name: "text-9".into(),
+                        partitions: vec![
+                            wire::describe_log_dirs::DescribeLogDirsPartition {
+                                partition_index: 12,
+                                partition_size: 13,
+                                offset_lag: 14,
+                                is_future_key: true,
+                            };
+                            2
+                        ],
+                    };
+                    2
+                ],
+                total_bytes: 16,
+                usable_bytes: 17,
+                is_cordoned: true,
             };
             2
         ],
@@ -753,6 +891,46 @@ fn describe_cluster_response() -> wire::describe_cluster::DescribeClusterRespons
             2
         ],
         cluster_authorized_operations: 14,
+    }
+}
+
+fn describe_producers_request() -> wire::describe_producers::DescribeProducersRequest<'static> {
+    wire::describe_producers::DescribeProducersRequest {
+        topics: vec![
+            wire::describe_producers::TopicRequest { name: "text-3".into(), partition_indexes: vec![5, 6] };
+            2
+        ],
+    }
+}
+
+fn describe_producers_response() -> wire::describe_producers::DescribeProducersResponse<'static> {
+    wire::describe_producers::DescribeProducersResponse {
+        throttle_time_ms: 1,
+        topics: vec![
+            wire::describe_producers::TopicResponse {
+                name: "text-4".into(),
+                partitions: vec![
+                    wire::describe_producers::PartitionResponse {
+                        partition_index: 7,
+                        error_code: 8,
+                        error_message: Some("text-9".into()),
+                        active_producers: vec![
+                            wire::describe_producers::ProducerState {
+                                producer_id: 12,
+                                producer_epoch: 13,
+                                last_sequence: 14,
+                                last_timestamp: 15,
+                                coordinator_epoch: 16,
+                                current_txn_start_offset: 17,
+                            };
+                            2
+                        ],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
     }
 }
 
