@@ -33,10 +33,15 @@ pub(crate) const SERVED: &[Served] = &[
     served("AlterReplicaLogDirs", 1, 2),
     served("DescribeLogDirs", 1, 5),
     served("CreatePartitions", 0, 3),
+    served("ElectLeaders", 0, 2),
     served("IncrementalAlterConfigs", 0, 1),
+    served("AlterPartitionReassignments", 0, 1),
     served("ListPartitionReassignments", 0, 0),
+    served("UpdateFeatures", 0, 2),
     served("DescribeCluster", 0, 2),
     served("DescribeProducers", 0, 0),
+    served("UnregisterBroker", 0, 0),
+    served("ListConfigResources", 0, 1),
     served("DescribeTopicPartitions", 0, 0),
 ];
 

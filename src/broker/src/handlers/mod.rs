@@ -10,6 +10,7 @@ use controller::Image;
 use crate::config::BrokerConfig;
 
 pub(crate) mod alter_configs;
+pub(crate) mod alter_partition_reassignments;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
@@ -17,12 +18,16 @@ pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod elect_leaders;
 pub(crate) mod find_coordinator;
 pub(crate) mod init_producer_id;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 #[cfg(test)]
 mod testing;
+pub(crate) mod unregister_broker;
+pub(crate) mod update_features;
 
 /// What an answer is made from.
 #[derive(Clone, Copy)]
@@ -38,6 +43,15 @@ pub(crate) struct View<'a> {
 /// Whether the topic belongs to a coordinator.
 pub(crate) fn is_internal(name: &str) -> bool {
     matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+/// What can have settings, as Kafka numbers it.
+mod config_resource {
+    pub(crate) const TOPIC: i8 = 2;
+    pub(crate) const BROKER: i8 = 4;
+    pub(crate) const BROKER_LOGGER: i8 = 8;
+    pub(crate) const CLIENT_METRICS: i8 = 16;
+    pub(crate) const GROUP: i8 = 32;
 }
 
 /// A set of operations is a bit field; this one says that nobody asked for it.

@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::field_reassign_with_default)]
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod create_partitions;
@@ -17,15 +18,19 @@ pub mod describe_configs;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod unregister_broker;
+pub mod update_features;
 
 use crate::api::Api;
 use crate::{Malformed, Reader, Writer};
@@ -50,10 +55,15 @@ pub enum ApiKey {
     AlterReplicaLogDirs = 34,
     DescribeLogDirs = 35,
     CreatePartitions = 37,
+    ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
+    AlterPartitionReassignments = 45,
     ListPartitionReassignments = 46,
+    UpdateFeatures = 57,
     DescribeCluster = 60,
     DescribeProducers = 61,
+    UnregisterBroker = 64,
+    ListConfigResources = 74,
     DescribeTopicPartitions = 75,
 }
 
@@ -96,6 +106,7 @@ pub const APIS: &[Api] = &[
         max: 3,
         flexible_from: 2,
     },
+    Api { key: ApiKey::ElectLeaders, name: "ElectLeaders", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
     Api {
         key: ApiKey::IncrementalAlterConfigs,
         name: "IncrementalAlterConfigs",
@@ -105,6 +116,14 @@ pub const APIS: &[Api] = &[
         flexible_from: 1,
     },
     Api {
+        key: ApiKey::AlterPartitionReassignments,
+        name: "AlterPartitionReassignments",
+        advertised_min: 0,
+        min: 0,
+        max: 1,
+        flexible_from: 0,
+    },
+    Api {
         key: ApiKey::ListPartitionReassignments,
         name: "ListPartitionReassignments",
         advertised_min: 0,
@@ -112,6 +131,7 @@ pub const APIS: &[Api] = &[
         max: 0,
         flexible_from: 0,
     },
+    Api { key: ApiKey::UpdateFeatures, name: "UpdateFeatures", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api { key: ApiKey::DescribeCluster, name: "DescribeCluster", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api {
         key: ApiKey::DescribeProducers,
@@ -119,6 +139,22 @@ pub const APIS: &[Api] = &[
         advertised_min: 0,
         min: 0,
         max: 0,
+        flexible_from: 0,
+    },
+    Api {
+        key: ApiKey::UnregisterBroker,
+        name: "UnregisterBroker",
+        advertised_min: 0,
+        min: 0,
+        max: 0,
+        flexible_from: 0,
+    },
+    Api {
+        key: ApiKey::ListConfigResources,
+        name: "ListConfigResources",
+        advertised_min: 0,
+        min: 0,
+        max: 1,
         flexible_from: 0,
     },
     Api {
@@ -150,10 +186,15 @@ pub enum RequestBody<'a> {
     AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsRequest<'a>),
     DescribeLogDirs(describe_log_dirs::DescribeLogDirsRequest<'a>),
     CreatePartitions(create_partitions::CreatePartitionsRequest<'a>),
+    ElectLeaders(elect_leaders::ElectLeadersRequest<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest<'a>),
+    AlterPartitionReassignments(alter_partition_reassignments::AlterPartitionReassignmentsRequest<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsRequest<'a>),
+    UpdateFeatures(update_features::UpdateFeaturesRequest<'a>),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
     DescribeProducers(describe_producers::DescribeProducersRequest<'a>),
+    UnregisterBroker(unregister_broker::UnregisterBrokerRequest),
+    ListConfigResources(list_config_resources::ListConfigResourcesRequest),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsRequest<'a>),
 }
 
@@ -193,17 +234,30 @@ impl<'a> RequestBody<'a> {
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsRequest::decode(reader, version)?)
             }
+            ApiKey::ElectLeaders => Self::ElectLeaders(elect_leaders::ElectLeadersRequest::decode(reader, version)?),
             ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
                 incremental_alter_configs::IncrementalAlterConfigsRequest::decode(reader, version)?,
+            ),
+            ApiKey::AlterPartitionReassignments => Self::AlterPartitionReassignments(
+                alter_partition_reassignments::AlterPartitionReassignmentsRequest::decode(reader, version)?,
             ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsRequest::decode(reader, version)?,
             ),
+            ApiKey::UpdateFeatures => {
+                Self::UpdateFeatures(update_features::UpdateFeaturesRequest::decode(reader, version)?)
+            }
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterRequest::decode(reader, version)?)
             }
             ApiKey::DescribeProducers => {
                 Self::DescribeProducers(describe_producers::DescribeProducersRequest::decode(reader, version)?)
+            }
+            ApiKey::UnregisterBroker => {
+                Self::UnregisterBroker(unregister_broker::UnregisterBrokerRequest::decode(reader, version)?)
+            }
+            ApiKey::ListConfigResources => {
+                Self::ListConfigResources(list_config_resources::ListConfigResourcesRequest::decode(reader, version)?)
             }
             ApiKey::DescribeTopicPartitions => Self::DescribeTopicPartitions(
                 describe_topic_partitions::DescribeTopicPartitionsRequest::decode(reader, version)?,
@@ -230,10 +284,15 @@ impl<'a> RequestBody<'a> {
             Self::AlterReplicaLogDirs(body) => body.encode(writer, version),
             Self::DescribeLogDirs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
+            Self::ElectLeaders(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
+            Self::AlterPartitionReassignments(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
+            Self::UpdateFeatures(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeProducers(body) => body.encode(writer, version),
+            Self::UnregisterBroker(body) => body.encode(writer, version),
+            Self::ListConfigResources(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
     }
@@ -257,10 +316,15 @@ impl<'a> RequestBody<'a> {
             Self::AlterReplicaLogDirs(_) => ApiKey::AlterReplicaLogDirs,
             Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
+            Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+            Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeProducers(_) => ApiKey::DescribeProducers,
+            Self::UnregisterBroker(_) => ApiKey::UnregisterBroker,
+            Self::ListConfigResources(_) => ApiKey::ListConfigResources,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }
@@ -285,10 +349,15 @@ pub enum ResponseBody<'a> {
     AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsResponse<'a>),
     DescribeLogDirs(describe_log_dirs::DescribeLogDirsResponse<'a>),
     CreatePartitions(create_partitions::CreatePartitionsResponse<'a>),
+    ElectLeaders(elect_leaders::ElectLeadersResponse<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsResponse<'a>),
+    AlterPartitionReassignments(alter_partition_reassignments::AlterPartitionReassignmentsResponse<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsResponse<'a>),
+    UpdateFeatures(update_features::UpdateFeaturesResponse<'a>),
     DescribeCluster(describe_cluster::DescribeClusterResponse<'a>),
     DescribeProducers(describe_producers::DescribeProducersResponse<'a>),
+    UnregisterBroker(unregister_broker::UnregisterBrokerResponse<'a>),
+    ListConfigResources(list_config_resources::ListConfigResourcesResponse<'a>),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsResponse<'a>),
 }
 
@@ -328,17 +397,30 @@ impl<'a> ResponseBody<'a> {
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsResponse::decode(reader, version)?)
             }
+            ApiKey::ElectLeaders => Self::ElectLeaders(elect_leaders::ElectLeadersResponse::decode(reader, version)?),
             ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
                 incremental_alter_configs::IncrementalAlterConfigsResponse::decode(reader, version)?,
+            ),
+            ApiKey::AlterPartitionReassignments => Self::AlterPartitionReassignments(
+                alter_partition_reassignments::AlterPartitionReassignmentsResponse::decode(reader, version)?,
             ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsResponse::decode(reader, version)?,
             ),
+            ApiKey::UpdateFeatures => {
+                Self::UpdateFeatures(update_features::UpdateFeaturesResponse::decode(reader, version)?)
+            }
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterResponse::decode(reader, version)?)
             }
             ApiKey::DescribeProducers => {
                 Self::DescribeProducers(describe_producers::DescribeProducersResponse::decode(reader, version)?)
+            }
+            ApiKey::UnregisterBroker => {
+                Self::UnregisterBroker(unregister_broker::UnregisterBrokerResponse::decode(reader, version)?)
+            }
+            ApiKey::ListConfigResources => {
+                Self::ListConfigResources(list_config_resources::ListConfigResourcesResponse::decode(reader, version)?)
             }
             ApiKey::DescribeTopicPartitions => Self::DescribeTopicPartitions(
                 describe_topic_partitions::DescribeTopicPartitionsResponse::decode(reader, version)?,
@@ -365,10 +447,15 @@ impl<'a> ResponseBody<'a> {
             Self::AlterReplicaLogDirs(body) => body.encode(writer, version),
             Self::DescribeLogDirs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
+            Self::ElectLeaders(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
+            Self::AlterPartitionReassignments(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
+            Self::UpdateFeatures(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeProducers(body) => body.encode(writer, version),
+            Self::UnregisterBroker(body) => body.encode(writer, version),
+            Self::ListConfigResources(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
     }
@@ -392,10 +479,15 @@ impl<'a> ResponseBody<'a> {
             Self::AlterReplicaLogDirs(_) => ApiKey::AlterReplicaLogDirs,
             Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
+            Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+            Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeProducers(_) => ApiKey::DescribeProducers,
+            Self::UnregisterBroker(_) => ApiKey::UnregisterBroker,
+            Self::ListConfigResources(_) => ApiKey::ListConfigResources,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }

@@ -23,10 +23,15 @@ pub fn requests() -> Vec<RequestBody<'static>> {
         RequestBody::AlterReplicaLogDirs(alter_replica_log_dirs_request()),
         RequestBody::DescribeLogDirs(describe_log_dirs_request()),
         RequestBody::CreatePartitions(create_partitions_request()),
+        RequestBody::ElectLeaders(elect_leaders_request()),
         RequestBody::IncrementalAlterConfigs(incremental_alter_configs_request()),
+        RequestBody::AlterPartitionReassignments(alter_partition_reassignments_request()),
         RequestBody::ListPartitionReassignments(list_partition_reassignments_request()),
+        RequestBody::UpdateFeatures(update_features_request()),
         RequestBody::DescribeCluster(describe_cluster_request()),
         RequestBody::DescribeProducers(describe_producers_request()),
+        RequestBody::UnregisterBroker(unregister_broker_request()),
+        RequestBody::ListConfigResources(list_config_resources_request()),
         RequestBody::DescribeTopicPartitions(describe_topic_partitions_request()),
     ]
 }
@@ -50,10 +55,15 @@ pub fn default_requests() -> Vec<RequestBody<'static>> {
         RequestBody::AlterReplicaLogDirs(Default::default()),
         RequestBody::DescribeLogDirs(Default::default()),
         RequestBody::CreatePartitions(Default::default()),
+        RequestBody::ElectLeaders(Default::default()),
         RequestBody::IncrementalAlterConfigs(Default::default()),
+        RequestBody::AlterPartitionReassignments(Default::default()),
         RequestBody::ListPartitionReassignments(Default::default()),
+        RequestBody::UpdateFeatures(Default::default()),
         RequestBody::DescribeCluster(Default::default()),
         RequestBody::DescribeProducers(Default::default()),
+        RequestBody::UnregisterBroker(Default::default()),
+        RequestBody::ListConfigResources(Default::default()),
         RequestBody::DescribeTopicPartitions(Default::default()),
     ]
 }
@@ -77,10 +87,15 @@ pub fn responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::AlterReplicaLogDirs(alter_replica_log_dirs_response()),
         ResponseBody::DescribeLogDirs(describe_log_dirs_response()),
         ResponseBody::CreatePartitions(create_partitions_response()),
+        ResponseBody::ElectLeaders(elect_leaders_response()),
         ResponseBody::IncrementalAlterConfigs(incremental_alter_configs_response()),
+        ResponseBody::AlterPartitionReassignments(alter_partition_reassignments_response()),
         ResponseBody::ListPartitionReassignments(list_partition_reassignments_response()),
+        ResponseBody::UpdateFeatures(update_features_response()),
         ResponseBody::DescribeCluster(describe_cluster_response()),
         ResponseBody::DescribeProducers(describe_producers_response()),
+        ResponseBody::UnregisterBroker(unregister_broker_response()),
+        ResponseBody::ListConfigResources(list_config_resources_response()),
         ResponseBody::DescribeTopicPartitions(describe_topic_partitions_response()),
     ]
 }
@@ -104,10 +119,15 @@ pub fn default_responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::AlterReplicaLogDirs(Default::default()),
         ResponseBody::DescribeLogDirs(Default::default()),
         ResponseBody::CreatePartitions(Default::default()),
+        ResponseBody::ElectLeaders(Default::default()),
         ResponseBody::IncrementalAlterConfigs(Default::default()),
+        ResponseBody::AlterPartitionReassignments(Default::default()),
         ResponseBody::ListPartitionReassignments(Default::default()),
+        ResponseBody::UpdateFeatures(Default::default()),
         ResponseBody::DescribeCluster(Default::default()),
         ResponseBody::DescribeProducers(Default::default()),
+        ResponseBody::UnregisterBroker(Default::default()),
+        ResponseBody::ListConfigResources(Default::default()),
         ResponseBody::DescribeTopicPartitions(Default::default()),
     ]
 }
@@ -790,6 +810,41 @@ fn create_partitions_response() -> wire::create_partitions::CreatePartitionsResp
     }
 }
 
+fn elect_leaders_request() -> wire::elect_leaders::ElectLeadersRequest<'static> {
+    wire::elect_leaders::ElectLeadersRequest {
+        election_type: 1,
+        topic_partitions: Some(vec![
+            wire::elect_leaders::TopicPartitions {
+                topic: "text-4".into(),
+                partitions: vec![6, 7],
+            };
+            2
+        ]),
+        timeout_ms: 8,
+    }
+}
+
+fn elect_leaders_response() -> wire::elect_leaders::ElectLeadersResponse<'static> {
+    wire::elect_leaders::ElectLeadersResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        replica_election_results: vec![
+            wire::elect_leaders::ReplicaElectionResult {
+                topic: "text-5".into(),
+                partition_result: vec![
+                    wire::elect_leaders::PartitionResult {
+                        partition_id: 8,
+                        error_code: 9,
+                        error_message: Some("text-10".into()),
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
 fn incremental_alter_configs_request() -> wire::incremental_alter_configs::IncrementalAlterConfigsRequest<'static> {
     wire::incremental_alter_configs::IncrementalAlterConfigsRequest {
         resources: vec![
@@ -820,6 +875,51 @@ fn incremental_alter_configs_response() -> wire::incremental_alter_configs::Incr
                 error_message: Some("text-5".into()),
                 resource_type: 6,
                 resource_name: "text-7".into(),
+            };
+            2
+        ],
+    }
+}
+
+fn alter_partition_reassignments_request()
+-> wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest<'static> {
+    wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest {
+        timeout_ms: 1,
+        allow_replication_factor_change: false,
+        topics: vec![
+            wire::alter_partition_reassignments::ReassignableTopic {
+                name: "text-4".into(),
+                partitions: vec![
+                    wire::alter_partition_reassignments::ReassignablePartition {
+                        partition_index: 7,
+                        replicas: Some(vec![9, 10]),
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn alter_partition_reassignments_response()
+-> wire::alter_partition_reassignments::AlterPartitionReassignmentsResponse<'static> {
+    wire::alter_partition_reassignments::AlterPartitionReassignmentsResponse {
+        throttle_time_ms: 1,
+        allow_replication_factor_change: false,
+        error_code: 2,
+        error_message: Some("text-3".into()),
+        responses: vec![
+            wire::alter_partition_reassignments::ReassignableTopicResponse {
+                name: "text-6".into(),
+                partitions: vec![
+                    wire::alter_partition_reassignments::ReassignablePartitionResponse {
+                        partition_index: 9,
+                        error_code: 10,
+                        error_message: Some("text-11".into()),
+                    };
+                    2
+                ],
             };
             2
         ],
@@ -858,6 +958,38 @@ fn list_partition_reassignments_response()
                     };
                     2
                 ],
+            };
+            2
+        ],
+    }
+}
+
+fn update_features_request() -> wire::update_features::UpdateFeaturesRequest<'static> {
+    wire::update_features::UpdateFeaturesRequest {
+        timeout_ms: 1,
+        feature_updates: vec![
+            wire::update_features::FeatureUpdateKey {
+                feature: "text-4".into(),
+                max_version_level: 5,
+                allow_downgrade: true,
+                upgrade_type: 7,
+            };
+            2
+        ],
+        validate_only: true,
+    }
+}
+
+fn update_features_response() -> wire::update_features::UpdateFeaturesResponse<'static> {
+    wire::update_features::UpdateFeaturesResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        error_message: Some("text-3".into()),
+        results: vec![
+            wire::update_features::UpdatableFeatureResult {
+                feature: "text-6".into(),
+                error_code: 7,
+                error_message: Some("text-8".into()),
             };
             2
         ],
@@ -928,6 +1060,36 @@ fn describe_producers_response() -> wire::describe_producers::DescribeProducersR
                     };
                     2
                 ],
+            };
+            2
+        ],
+    }
+}
+
+fn unregister_broker_request() -> wire::unregister_broker::UnregisterBrokerRequest {
+    wire::unregister_broker::UnregisterBrokerRequest { broker_id: 1 }
+}
+
+fn unregister_broker_response() -> wire::unregister_broker::UnregisterBrokerResponse<'static> {
+    wire::unregister_broker::UnregisterBrokerResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        error_message: Some("text-3".into()),
+    }
+}
+
+fn list_config_resources_request() -> wire::list_config_resources::ListConfigResourcesRequest {
+    wire::list_config_resources::ListConfigResourcesRequest { resource_types: vec![2, 3] }
+}
+
+fn list_config_resources_response() -> wire::list_config_resources::ListConfigResourcesResponse<'static> {
+    wire::list_config_resources::ListConfigResourcesResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        config_resources: vec![
+            wire::list_config_resources::ConfigResource {
+                resource_name: "text-5".into(),
+                resource_type: 6,
             };
             2
         ],
