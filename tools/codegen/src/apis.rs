@@ -37,6 +37,7 @@ pub(crate) const SERVED: &[Served] = &[
     served("IncrementalAlterConfigs", 0, 1),
     served("AlterPartitionReassignments", 0, 1),
     served("ListPartitionReassignments", 0, 0),
+    served("DescribeQuorum", 0, 2),
     served("UpdateFeatures", 0, 2),
     served("DescribeCluster", 0, 2),
     served("DescribeProducers", 0, 0),

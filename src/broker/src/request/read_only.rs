@@ -67,6 +67,8 @@ pub(crate) fn handle(
         RequestBody::CreateTopics(_) | RequestBody::DeleteTopics(_) | RequestBody::CreatePartitions(_) => {
             return Ok(Handled::Control);
         }
+        // It has the metadata log.
+        RequestBody::DescribeQuorum(_) => return Ok(Handled::Control),
         RequestBody::AlterConfigs(_) | RequestBody::IncrementalAlterConfigs(_) => return Ok(Handled::Control),
         RequestBody::Produce(_)
         | RequestBody::Fetch(_)

@@ -17,6 +17,7 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod elect_leaders;
 pub mod fetch;
@@ -59,6 +60,7 @@ pub enum ApiKey {
     IncrementalAlterConfigs = 44,
     AlterPartitionReassignments = 45,
     ListPartitionReassignments = 46,
+    DescribeQuorum = 55,
     UpdateFeatures = 57,
     DescribeCluster = 60,
     DescribeProducers = 61,
@@ -131,6 +133,7 @@ pub const APIS: &[Api] = &[
         max: 0,
         flexible_from: 0,
     },
+    Api { key: ApiKey::DescribeQuorum, name: "DescribeQuorum", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api { key: ApiKey::UpdateFeatures, name: "UpdateFeatures", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api { key: ApiKey::DescribeCluster, name: "DescribeCluster", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api {
@@ -190,6 +193,7 @@ pub enum RequestBody<'a> {
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest<'a>),
     AlterPartitionReassignments(alter_partition_reassignments::AlterPartitionReassignmentsRequest<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsRequest<'a>),
+    DescribeQuorum(describe_quorum::DescribeQuorumRequest<'a>),
     UpdateFeatures(update_features::UpdateFeaturesRequest<'a>),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
     DescribeProducers(describe_producers::DescribeProducersRequest<'a>),
@@ -244,6 +248,9 @@ impl<'a> RequestBody<'a> {
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsRequest::decode(reader, version)?,
             ),
+            ApiKey::DescribeQuorum => {
+                Self::DescribeQuorum(describe_quorum::DescribeQuorumRequest::decode(reader, version)?)
+            }
             ApiKey::UpdateFeatures => {
                 Self::UpdateFeatures(update_features::UpdateFeaturesRequest::decode(reader, version)?)
             }
@@ -288,6 +295,7 @@ impl<'a> RequestBody<'a> {
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::AlterPartitionReassignments(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
+            Self::DescribeQuorum(body) => body.encode(writer, version),
             Self::UpdateFeatures(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeProducers(body) => body.encode(writer, version),
@@ -320,6 +328,7 @@ impl<'a> RequestBody<'a> {
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
             Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeProducers(_) => ApiKey::DescribeProducers,
@@ -353,6 +362,7 @@ pub enum ResponseBody<'a> {
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsResponse<'a>),
     AlterPartitionReassignments(alter_partition_reassignments::AlterPartitionReassignmentsResponse<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsResponse<'a>),
+    DescribeQuorum(describe_quorum::DescribeQuorumResponse<'a>),
     UpdateFeatures(update_features::UpdateFeaturesResponse<'a>),
     DescribeCluster(describe_cluster::DescribeClusterResponse<'a>),
     DescribeProducers(describe_producers::DescribeProducersResponse<'a>),
@@ -407,6 +417,9 @@ impl<'a> ResponseBody<'a> {
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsResponse::decode(reader, version)?,
             ),
+            ApiKey::DescribeQuorum => {
+                Self::DescribeQuorum(describe_quorum::DescribeQuorumResponse::decode(reader, version)?)
+            }
             ApiKey::UpdateFeatures => {
                 Self::UpdateFeatures(update_features::UpdateFeaturesResponse::decode(reader, version)?)
             }
@@ -451,6 +464,7 @@ impl<'a> ResponseBody<'a> {
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
             Self::AlterPartitionReassignments(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
+            Self::DescribeQuorum(body) => body.encode(writer, version),
             Self::UpdateFeatures(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
             Self::DescribeProducers(body) => body.encode(writer, version),
@@ -483,6 +497,7 @@ impl<'a> ResponseBody<'a> {
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
             Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+            Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
             Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
             Self::DescribeProducers(_) => ApiKey::DescribeProducers,

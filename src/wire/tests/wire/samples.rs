@@ -27,6 +27,7 @@ pub fn requests() -> Vec<RequestBody<'static>> {
         RequestBody::IncrementalAlterConfigs(incremental_alter_configs_request()),
         RequestBody::AlterPartitionReassignments(alter_partition_reassignments_request()),
         RequestBody::ListPartitionReassignments(list_partition_reassignments_request()),
+        RequestBody::DescribeQuorum(describe_quorum_request()),
         RequestBody::UpdateFeatures(update_features_request()),
         RequestBody::DescribeCluster(describe_cluster_request()),
         RequestBody::DescribeProducers(describe_producers_request()),
@@ -59,6 +60,7 @@ pub fn default_requests() -> Vec<RequestBody<'static>> {
         RequestBody::IncrementalAlterConfigs(Default::default()),
         RequestBody::AlterPartitionReassignments(Default::default()),
         RequestBody::ListPartitionReassignments(Default::default()),
+        RequestBody::DescribeQuorum(Default::default()),
         RequestBody::UpdateFeatures(Default::default()),
         RequestBody::DescribeCluster(Default::default()),
         RequestBody::DescribeProducers(Default::default()),
@@ -91,6 +93,7 @@ pub fn responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::IncrementalAlterConfigs(incremental_alter_configs_response()),
         ResponseBody::AlterPartitionReassignments(alter_partition_reassignments_response()),
         ResponseBody::ListPartitionReassignments(list_partition_reassignments_response()),
+        ResponseBody::DescribeQuorum(describe_quorum_response()),
         ResponseBody::UpdateFeatures(update_features_response()),
         ResponseBody::DescribeCluster(describe_cluster_response()),
         ResponseBody::DescribeProducers(describe_producers_response()),
@@ -123,6 +126,7 @@ pub fn default_responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::IncrementalAlterConfigs(Default::default()),
         ResponseBody::AlterPartitionReassignments(Default::default()),
         ResponseBody::ListPartitionReassignments(Default::default()),
+        ResponseBody::DescribeQuorum(Default::default()),
         ResponseBody::UpdateFeatures(Default::default()),
         ResponseBody::DescribeCluster(Default::default()),
         ResponseBody::DescribeProducers(Default::default()),
@@ -955,6 +959,76 @@ fn list_partition_reassignments_response()
                         replicas: vec![11, 12],
                         adding_replicas: vec![14, 15],
                         removing_replicas: vec![17, 18],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn describe_quorum_request() -> wire::describe_quorum::DescribeQuorumRequest<'static> {
+    wire::describe_quorum::DescribeQuorumRequest {
+        topics: vec![
+            wire::describe_quorum::TopicData {
+                topic_name: "text-3".into(),
+                partitions: vec![wire::describe_quorum::PartitionData { partition_index: 6 }; 2],
+            };
+            2
+        ],
+    }
+}
+
+fn describe_quorum_response() -> wire::describe_quorum::DescribeQuorumResponse<'static> {
+    wire::describe_quorum::DescribeQuorumResponse {
+        error_code: 1,
+        error_message: Some("text-2".into()),
+        topics: vec![
+            wire::describe_quorum::TopicDataResponse {
+                topic_name: "text-5".into(),
+                partitions: vec![
+                    wire::describe_quorum::PartitionDataResponse {
+                        partition_index: 8,
+                        error_code: 9,
+                        error_message: Some("text-10".into()),
+                        leader_id: 11,
+                        leader_epoch: 12,
+                        high_watermark: 13,
+                        current_voters: vec![
+                            wire::describe_quorum::ReplicaState {
+                                replica_id: 16,
+                                replica_directory_id: Uuid([17; 16]),
+                                log_end_offset: 18,
+                                last_fetch_timestamp: 19,
+                                last_caught_up_timestamp: 20,
+                            };
+                            2
+                        ],
+                        observers: vec![
+                            wire::describe_quorum::ReplicaState {
+                                replica_id: 23,
+                                replica_directory_id: Uuid([24; 16]),
+                                log_end_offset: 25,
+                                last_fetch_timestamp: 26,
+                                last_caught_up_timestamp: 27,
+                            };
+                            2
+                        ],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+        nodes: vec![
+            wire::describe_quorum::Node {
+                node_id: 30,
+                listeners: vec![
+                    wire::describe_quorum::Listener {
+                        name: "text-33".into(),
+                        host: "text-34".into(),
+                        port: 35,
                     };
                     2
                 ],
