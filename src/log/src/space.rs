@@ -12,6 +12,7 @@ use crate::Log;
 use crate::Room as FilesystemRoom;
 use crate::engine::{RETRY_MS, is_full};
 use crate::job::RootWork;
+use crate::root::Stage;
 
 /// Whether a directory takes appends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,7 +108,10 @@ impl Log {
     fn space_due(&self, root: usize) -> Option<Instant> {
         let Space { room, is_news, asking, ask_at, .. } = self.roots[root].space;
         let is_idle = is_news && room == Room::Enough && self.config.free_bytes_min == 0;
-        if asking || is_idle || self.roots[root].offline { None } else { Some(ask_at.unwrap_or(self.now)) }
+        // Whether it is there at all is known when it is read.
+        let is_unread = self.roots[root].stage == Stage::Unread;
+        let is_asked = !asking && !is_idle && !is_unread && !self.roots[root].offline;
+        is_asked.then(|| ask_at.unwrap_or(self.now))
     }
 
     pub(crate) fn space_deadline(&self) -> Option<Instant> {
