@@ -108,6 +108,10 @@ class Run:
         command = install.config_command_checks(self.broker.bootstrap, self.prefix + "-config", self.kind)
         self.report.lines("ConfigCommand", self.program(command)[1])
 
+    def admin_tool_checks(self):
+        command = install.admin_tool_checks(self.broker.bootstrap, self.prefix + "-tools", self.kind)
+        self.report.lines("Kafka's tools", self.program(command)[1])
+
     def advertised(self):
         """librdkafka before 2.5 forgets gzip, snappy and lz4 where Produce isn't advertised from 0."""
         connection = raw.Connection(self.broker.bootstrap)
@@ -217,7 +221,9 @@ class Run:
             each(pool, self.check_stored, clients)
             each(pool, lambda reader: self.consume(reader, clients), [one for one in clients if one.consumes])
             jobs = [lambda client=client: self.checks(client) for client in clients]
-            each(pool, lambda job: job(), jobs + ([self.topic_command_checks, self.config_command_checks] if tools else []))
+            if tools:
+                jobs += [self.topic_command_checks, self.config_command_checks, self.admin_tool_checks]
+            each(pool, lambda job: job(), jobs)
         for client in clients:
             if not client.consumes:
                 self.report.skip("%s: consumes" % client.name, "it cannot assign partitions by hand")

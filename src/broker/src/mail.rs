@@ -4,6 +4,8 @@
 //! lost: what a full mailbox refuses waits here in order, and a connection that would write to a congested peer stops
 //! being parsed. So the overflow is bounded by what is in flight already.
 
+mod lookup;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use effect::{Buf, Effects, Endpoint, ShardId, Socket};
 use log::Lease;
 use model::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
 use record::Validated;
+
+pub(crate) use lookup::{EpochEnd, EpochPart, LogDir, LogDirs, LookedUp, Lookup, MovePart, ProducersPart};
 
 /// Names a request that a connection of some shard waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -65,6 +69,10 @@ pub(crate) enum Letter {
     ListGroups { request: RequestRef, index: u32 },
     /// Back: what came of one of them.
     Grouped { request: RequestRef, index: u32, answer: Box<group::Answer> },
+    /// To homes: say what you know.
+    LookUp { request: RequestRef, lookup: Lookup },
+    /// Back: that.
+    LookedUp { request: RequestRef, found: LookedUp },
     /// To shard 0: a request that changes metadata, as it came.
     Control { request: RequestRef, command: Command },
     /// Back: the whole response frame, `None` where the connection goes on by itself (or must close: bad bytes).

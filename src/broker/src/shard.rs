@@ -363,6 +363,8 @@ impl Shard {
             Letter::DeleteRecords(delete) => home.delete_records(delete, context),
             Letter::DeletedRecords { request, results } => connections.deleted(request, results, context),
             Letter::Grouped { request, index, answer } => connections.grouped(request, index, *answer, context),
+            Letter::LookUp { request, lookup } => home.look_up(request, lookup, context),
+            Letter::LookedUp { request, found } => connections.looked_up(request, found, context),
             Letter::Controlled { request, outcome } => connections.controlled(request, outcome, context),
             Letter::Adopt { socket, peer, local } => connections.adopt(socket, peer, local, context),
             Letter::CloseSession { id } => connections.close_session(id),

@@ -1,9 +1,9 @@
 //! What crosses the room's edge: settings in, questions and answers, events out. No behaviour.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use effect::{Buf, Fault, File};
-use model::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 
 pub use crate::journal::frame::Run;
 
@@ -266,6 +266,39 @@ pub enum Piece {
 pub struct Lease {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+/// What a log remembers of an idempotent producer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ActiveProducer {
+    /// Who.
+    pub id: ProducerId,
+    /// Its incarnation.
+    pub epoch: ProducerEpoch,
+    /// The sequence of its last record.
+    pub last_sequence: i32,
+    /// The largest timestamp of its last batch.
+    pub last_timestamp: Timestamp,
+}
+
+/// How much room a filesystem has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Its size.
+    pub total_bytes: u64,
+    /// What can still be allocated.
+    pub free_bytes: u64,
+}
+
+/// A log directory as it is now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Directory<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// Nothing in it is used until a restart.
+    pub offline: bool,
+    /// The room on its filesystem when that was asked last.
+    pub room: Option<Room>,
 }
 
 /// Why there is no answer to a read.

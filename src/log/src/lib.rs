@@ -40,6 +40,7 @@ mod index_io;
 mod job;
 mod journal;
 mod knowledge;
+mod known;
 mod metadata_file;
 mod overlay;
 mod partition;
@@ -60,6 +61,6 @@ mod time;
 
 pub use engine::Log;
 pub use face::{
-    Append, AppendError, Appended, Batches, Event, Failure, Lease, LogConfig, LogRef, Offline, PartitionSettings,
-    Piece, ROOM, Read, ReadError, ReadFrom, Run, TimeLookup,
+    ActiveProducer, Append, AppendError, Appended, Batches, Directory, Event, Failure, Lease, LogConfig, LogRef,
+    Offline, PartitionSettings, Piece, ROOM, Read, ReadError, ReadFrom, Room, Run, TimeLookup,
 };

@@ -9,8 +9,10 @@
 use effect::{Done, Effects, Fault, Instant, Op};
 
 use crate::Log;
+use crate::Room as FilesystemRoom;
 use crate::engine::{RETRY_MS, is_full};
 use crate::job::RootWork;
+use crate::root::Stage;
 
 /// Whether a directory takes appends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +35,10 @@ pub(crate) struct Space {
     is_news: bool,
     asking: bool,
     ask_at: Option<Instant>,
+    /// When it answered last, or failed to.
+    pub(crate) heard: Option<Instant>,
+    /// What it said then.
+    pub(crate) filesystem: Option<FilesystemRoom>,
     /// Less than the operator wants free.
     pub(crate) shortage_bytes: u64,
 }
@@ -46,6 +52,8 @@ impl Default for Space {
             is_news: false,
             asking: false,
             ask_at: None,
+            heard: None,
+            filesystem: None,
             shortage_bytes: 0,
         }
     }
@@ -79,8 +87,9 @@ impl Log {
         if space.room == Room::Enough { wanted.min(space.grant / 8) } else { 0 }
     }
 
-    fn ask_at_once(&mut self, root: usize) {
-        self.roots[root].space.ask_at = Some(self.now);
+    pub(crate) fn ask_at_once(&mut self, root: usize) {
+        let space = &mut self.roots[root].space;
+        (space.ask_at, space.is_news) = (Some(self.now), false);
         self.wake();
     }
 
@@ -99,7 +108,10 @@ impl Log {
     fn space_due(&self, root: usize) -> Option<Instant> {
         let Space { room, is_news, asking, ask_at, .. } = self.roots[root].space;
         let is_idle = is_news && room == Room::Enough && self.config.free_bytes_min == 0;
-        if asking || is_idle || self.roots[root].offline { None } else { Some(ask_at.unwrap_or(self.now)) }
+        // Whether it is there at all is known when it is read.
+        let is_unread = self.roots[root].stage == Stage::Unread;
+        let is_asked = !asking && !is_idle && !is_unread && !self.roots[root].offline;
+        is_asked.then(|| ask_at.unwrap_or(self.now))
     }
 
     pub(crate) fn space_deadline(&self) -> Option<Instant> {
@@ -107,9 +119,13 @@ impl Log {
     }
 
     pub(crate) fn space_asked(&mut self, root: usize, done: Result<Done, Fault>) {
-        self.roots[root].space.asking = false;
+        let space = &mut self.roots[root].space;
+        (space.asking, space.heard, space.filesystem) = (false, Some(self.now), None);
         let free = match done {
-            Ok(Done::Space { free_bytes, .. }) => free_bytes,
+            Ok(Done::Space { free_bytes, total_bytes }) => {
+                space.filesystem = Some(FilesystemRoom { total_bytes, free_bytes });
+                free_bytes
+            }
             Ok(other) => panic!("a question for room was answered by {other:?}"),
             Err(fault) => {
                 let dir = self.roots[root].path.display();

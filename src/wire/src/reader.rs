@@ -97,6 +97,12 @@ impl<'a> Reader<'a> {
         Ok(i16::from_be_bytes(self.fixed()?))
     }
 
+    /// Two bytes, without a sign.
+    #[inline]
+    pub fn u16(&mut self) -> Result<u16, Malformed> {
+        Ok(u16::from_be_bytes(self.fixed()?))
+    }
+
     /// Four bytes.
     #[inline]
     pub fn i32(&mut self) -> Result<i32, Malformed> {

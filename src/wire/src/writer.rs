@@ -83,6 +83,12 @@ impl Writer {
         self.raw(&value.to_be_bytes());
     }
 
+    /// Two bytes, without a sign.
+    #[inline]
+    pub fn u16(&mut self, value: u16) {
+        self.raw(&value.to_be_bytes());
+    }
+
     /// Four bytes.
     #[inline]
     pub fn i32(&mut self, value: i32) {

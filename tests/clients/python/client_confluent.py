@@ -1,6 +1,6 @@
 """confluent-kafka: librdkafka as most of the world runs it."""
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ElectionType, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewPartitions,
                                    NewTopic, OffsetSpec, ResourceType)
 
@@ -130,6 +130,18 @@ def checks(check):
     def idempotent():
         equal(send(topic, b"idempotent", **{"enable.idempotence": True}).offset(), 4)
 
+    def elections():
+        partitions = [TopicPartition(topic, 0), TopicPartition(topic, 9)]
+        for kind in (ElectionType.PREFERRED, ElectionType.UNCLEAN):
+            found = admin.elect_leaders(kind, partitions).result(30)
+            errors = {one.partition: error.code() for one, error in found.items()}
+            equal(errors, {0: KafkaError.ELECTION_NOT_NEEDED, 9: KafkaError.UNKNOWN_TOPIC_OR_PART})
+            admin.elect_leaders(kind).result(30)
+
+    def cluster():
+        described = admin.describe_cluster().result(30)
+        equal([node.id for node in described.nodes], [described.controller.id])
+
     def too_large():
         refused("MSG_SIZE_TOO_LARGE", send, topic, b"x" * 2_000_000, **{"message.max.bytes": 5_000_000})
 
@@ -171,6 +183,8 @@ def checks(check):
     check.run("reads watermarks and lists offsets", offsets)
     check.run("produces with idempotence", idempotent)
     check.run("deletes records", delete_records)
+    check.run("is told that no election is needed", elections)
+    check.run("describes the cluster", cluster)
     check.run("is told that a record is too large", too_large)
     check.run("is told that a topic is unknown", unknown)
     check.run("gets a topic created by producing to it", created_by_producing)

@@ -84,6 +84,19 @@ def checks(check):
     def replication_factor():
         refused("InvalidReplicationFactor", admin.create_topics, [NewTopic(topic + "-rf", 1, 2)])
 
+    def looked_at():
+        partition = TopicPartition(topic, 0)
+        broker, = admin.describe_log_dirs()
+        found = {one["name"]: one["partitions"] for path in broker["log_dirs"] for one in path["topics"]}
+        size, = [one["partition_size"] for one in found[topic] if one["partition_index"] == 0]
+        assert size > 0, "a written partition of no bytes"
+        assert admin.describe_producers([partition])[partition].active_producers, "no idempotent producer"
+        admin.elect_leaders(0, {topic: [0, 1]})
+        admin.elect_leaders(1)
+        equal(admin.alter_partition_reassignments({partition: [broker["broker"]]}), {partition: None})
+        equal(admin.describe_metadata_quorum()["topics"][0]["partitions"][0]["leader_id"], broker["broker"])
+        assert topic in admin.list_config_resources(["TOPIC"])["topic"], "the topic is not listed"
+
     def delete():
         admin.delete_topics([topic])
         eventually(check, lambda: topic not in admin.list_topics())
@@ -94,6 +107,7 @@ def checks(check):
     check.run("is told that a record is too large", too_large)
     check.run("is told that a name is invalid", bad_name)
     check.run("is told that the replication factor is invalid", replication_factor)
+    check.run("looks at log directories, producers, leaders and the quorum", looked_at)
     check.run("deletes a topic", delete)
 
 

@@ -96,6 +96,10 @@ def config_command_checks(bootstrap, topic, kind):
     return [*maven("topic-command"), "org.corelog.tests.ConfigCommandChecks", bootstrap, topic, kind]
 
 
+def admin_tool_checks(bootstrap, topic, kind):
+    return [*maven("topic-command"), "org.corelog.tests.AdminToolChecks", bootstrap, topic, kind]
+
+
 def go(package):
     def build(directory):
         need("go")

@@ -43,6 +43,9 @@ def is_degraded(broker, dead, alive, topic="asked"):
         answers = errors(broker, topic)
         assert all(answers[index] == KAFKA_STORAGE_ERROR for index in dead), answers
         assert all(answers[index] == 0 for index in alive), answers
+    with wire.Connection(broker.bootstrap) as connection:
+        described = sorted(connection.log_dirs(topic).values(), reverse=True)
+    assert described == [(KAFKA_STORAGE_ERROR, set()), (0, alive)], described
     assert offline(broker) == {1}, broker.metrics()
     assert "offline: 1" in broker.health(), broker.health()
 

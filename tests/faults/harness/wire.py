@@ -5,7 +5,7 @@ import struct
 import time
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 19, 22
-DELETE_RECORDS, DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS = 21, 32, 44
+DELETE_RECORDS, DESCRIBE_CONFIGS, DESCRIBE_LOG_DIRS, INCREMENTAL_ALTER_CONFIGS = 21, 32, 35, 44
 EARLIEST, LATEST = -2, -1
 # COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
 COORDINATOR_LATER = (14, 15, 16)
@@ -227,6 +227,23 @@ class Connection:
         answer.string()
         _, _, low_watermark, error = answer.numbers("iiqh")
         return low_watermark, error
+
+    def log_dirs(self, topic):
+        """{log directory: (error code, what lies there of the topic)}"""
+        answer = self.call(DESCRIBE_LOG_DIRS, 1, struct.pack(">i", -1))
+        _, count = answer.numbers("ii")
+        out = {}
+        for _ in range(count):
+            error = answer.number("h")
+            name = answer.string()
+            out[name] = error, set()
+            for _ in range(answer.number("i")):
+                is_wanted = answer.string() == topic
+                for _ in range(answer.number("i")):
+                    index, _, _, _ = answer.numbers("iqqb")
+                    if is_wanted:
+                        out[name][1].add(index)
+        return out
 
     def init_producer_id(self, transactional_id=None):
         """(error code, producer id, epoch); a refusal that passes is met with patience, as clients do."""

@@ -43,11 +43,7 @@ fn collect<'s>(each: &'s Struct, flexible_from: i16, out: &mut Vec<(&'s Struct, 
     }
     out.push((each, flexible_from));
     for field in &each.fields {
-        let mut ty = &field.ty;
-        while let Type::Array(element) = ty {
-            ty = element;
-        }
-        if let Type::Struct(inner) = ty {
+        if let Some(inner) = field.ty.inner() {
             collect(inner, flexible_from, out);
         }
     }

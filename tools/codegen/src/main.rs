@@ -43,7 +43,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut generated = Vec::new();
     for api in apis::SERVED {
         let load = |kind: &str| Message::load(&definitions.join(format!("{}{kind}.json", api.name)), api.versions);
-        generated.push(Generated { api, request: load("Request")?, response: load("Response")? });
+        let (request, mut response) = (load("Request")?, load("Response")?);
+        response.tell_apart(&request);
+        generated.push(Generated { api, request, response });
     }
 
     let wire = root.join("src/wire");

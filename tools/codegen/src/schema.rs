@@ -57,7 +57,7 @@ impl Versions {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Type {
     Bool,
-    /// `i8`, `i16`, `i32` or `i64`.
+    /// `i8`, `i16`, `u16`, `i32` or `i64`.
     Int(&'static str),
     Uuid,
     String,
@@ -115,15 +115,62 @@ impl Message {
         Ok(Message {
             key: i16::try_from(json["apiKey"].as_i64().ok_or("apiKey is missing")?)?,
             flexible_from: if flexible.is_empty() { i16::MAX } else { flexible.min },
-            body: Struct { name: string(&json, "name")?.to_owned(), versions: served, fields: fields(&json, served)? },
+            body: Struct {
+                name: string(&json, "name")?.to_owned(),
+                versions: served,
+                fields: fields(&json, served, &json["commonStructs"])?,
+            },
         })
+    }
+
+    /// Gives structs of a response that have the name of another one in the request names of their own.
+    pub(crate) fn tell_apart(&mut self, request: &Message) {
+        let mut taken = Vec::new();
+        request.body.walk(&mut |each| taken.push(each.clone()));
+        self.body.rename(&taken);
     }
 }
 
-fn fields(parent: &Value, within: Versions) -> Result<Vec<Field>, Box<dyn Error>> {
+impl Struct {
+    fn walk(&self, seen: &mut impl FnMut(&Struct)) {
+        seen(self);
+        for inner in self.fields.iter().filter_map(|field| field.ty.inner()) {
+            inner.walk(seen);
+        }
+    }
+
+    fn rename(&mut self, taken: &[Struct]) {
+        if taken.iter().any(|other| other.name == self.name && other != self) {
+            self.name.push_str("Response");
+        }
+        for field in &mut self.fields {
+            let mut ty = &mut field.ty;
+            while let Type::Array(element) = ty {
+                ty = element;
+            }
+            if let Type::Struct(inner) = ty {
+                inner.rename(taken);
+            }
+        }
+    }
+}
+
+impl Type {
+    /// The struct that it is, or is an array of.
+    pub(crate) fn inner(&self) -> Option<&Struct> {
+        match self {
+            Type::Struct(inner) => Some(inner),
+            Type::Array(element) => element.inner(),
+            Type::Bool | Type::Int(_) | Type::Uuid | Type::String | Type::Bytes => None,
+        }
+    }
+}
+
+fn fields(parent: &Value, within: Versions, common: &Value) -> Result<Vec<Field>, Box<dyn Error>> {
     let mut out = Vec::new();
-    for json in parent["fields"].as_array().ok_or("a struct without fields (common structs are not supported)")? {
-        let versions = Versions::parse(string(json, "versions")?)?.and(within);
+    for json in parent["fields"].as_array().ok_or("a struct without fields")? {
+        // A field that does not say is in every version of its struct.
+        let versions = Versions::parse(json["versions"].as_str().unwrap_or("0+"))?.and(within);
         if versions.is_empty() {
             continue;
         }
@@ -142,27 +189,30 @@ fn fields(parent: &Value, within: Versions) -> Result<Vec<Field>, Box<dyn Error>
             Value::String(text) => Some(text.clone()),
             other => Some(other.to_string()),
         };
-        let ty = parse_type(string(json, "type")?, json, versions)?;
+        let ty = parse_type(string(json, "type")?, json, versions, common)?;
         out.push(Field { name: snake_case(name), ty, versions, nullable, tag, default });
     }
     Ok(out)
 }
 
-fn parse_type(text: &str, field: &Value, versions: Versions) -> Result<Type, Box<dyn Error>> {
+fn parse_type(text: &str, field: &Value, versions: Versions, common: &Value) -> Result<Type, Box<dyn Error>> {
     if let Some(element) = text.strip_prefix("[]") {
-        return Ok(Type::Array(Box::new(parse_type(element, field, versions)?)));
+        return Ok(Type::Array(Box::new(parse_type(element, field, versions, common)?)));
     }
     Ok(match text {
         "bool" => Type::Bool,
         "int8" => Type::Int("i8"),
         "int16" => Type::Int("i16"),
+        "uint16" => Type::Int("u16"),
         "int32" => Type::Int("i32"),
         "int64" => Type::Int("i64"),
         "uuid" => Type::Uuid,
         "string" => Type::String,
         "bytes" | "records" => Type::Bytes,
         name if name.starts_with(|first: char| first.is_ascii_uppercase()) => {
-            Type::Struct(Struct { name: name.to_owned(), versions, fields: fields(field, versions)? })
+            let shared = common.as_array().and_then(|all| all.iter().find(|each| each["name"] == name));
+            let fields = fields(shared.unwrap_or(field), versions, common)?;
+            Type::Struct(Struct { name: name.to_owned(), versions, fields })
         }
         other => return Err(format!("type {other} is not supported").into()),
     })

@@ -6,12 +6,13 @@ use wire::{ApiKey, Malformed, Reader, RequestHeader, Requested};
 use crate::connection::{Connections, Key, REQUESTS_MAX};
 use crate::context::Context;
 use crate::handlers::View;
-use crate::mail::{Command, DeleteResult, Fetched, Letter, OffsetResult, Outcome, ProduceResult, RequestRef};
+use crate::mail::{Command, DeleteResult, Fetched, Letter, LookedUp, OffsetResult, Outcome, ProduceResult, RequestRef};
 use crate::request::Reply;
 use crate::request::delete_records::DeleteRecordsState;
 use crate::request::fetch::{FetchRequest, Fetching, Started, release, release_out};
 use crate::request::groups::GroupsRequest;
 use crate::request::list_offsets::ListOffsetsState;
+use crate::request::lookup::LookupState;
 use crate::request::produce::{ProduceRequest, Step};
 use crate::request::read_only::{Handled, handle, unsupported_api_versions};
 
@@ -31,6 +32,7 @@ pub(super) enum State {
     ListOffsets(ListOffsetsState),
     DeleteRecords(DeleteRecordsState),
     Groups(Box<GroupsRequest>),
+    Lookup(LookupState),
     /// Shard 0 decides.
     Control,
     /// Shard 0 creates topics; then it is handled.
@@ -190,6 +192,16 @@ impl Connections {
                 match waits {
                     true => self.set_state(key, sequence, State::Groups(Box::new(request))),
                     false => self.answer(key, sequence, request.reply(context), context),
+                }
+            }
+            ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeProducers
+            | ApiKey::DescribeLogDirs
+            | ApiKey::AlterReplicaLogDirs => {
+                let (state, waits) = LookupState::start(api, &body, version, correlation_id, id, context)?;
+                match waits {
+                    true => self.set_state(key, sequence, State::Lookup(state)),
+                    false => self.answer(key, sequence, state.reply(context), context),
                 }
             }
             _ => {
@@ -367,6 +379,16 @@ impl Connections {
         }
     }
 
+    pub(crate) fn looked_up(&mut self, request: RequestRef, found: LookedUp, context: &mut Context<'_>) {
+        let Some((key, waiting)) = self.find(request) else { return };
+        let State::Lookup(state) = &mut waiting.state else { return };
+        if state.answered(found) {
+            let reply = state.reply(context);
+            self.answer(key, request.sequence, reply, context);
+            self.advance(key, context);
+        }
+    }
+
     pub(crate) fn controlled(&mut self, request: RequestRef, outcome: Outcome, context: &mut Context<'_>) {
         let Some((key, found)) = self.find(request) else { return };
         match outcome {
@@ -407,7 +429,7 @@ impl Connections {
             }
             State::Answered(Reply::Pieces(pieces)) => release_out(pieces, context),
             // Their answers find nobody and are dropped.
-            State::Produce(_) | State::Validating | State::ListOffsets(_) | State::Groups(_) => {}
+            State::Produce(_) | State::Validating | State::ListOffsets(_) | State::Groups(_) | State::Lookup(_) => {}
             State::Control | State::AutoCreate(_) | State::Answered(_) => {}
         }
     }

@@ -19,6 +19,7 @@ use record::{BatchBuilder, Codec};
 use crate::context::Context;
 use crate::control::ids::Ids;
 use crate::control::replay::Replay;
+use crate::handlers::describe_quorum::Quorum;
 use crate::home::Home;
 use crate::mail::{Command, Letter, Outcome, RequestRef};
 use crate::request::admin::{self, Answer, Asked};
@@ -179,6 +180,9 @@ impl Control {
 
     fn frame(&mut self, request: RequestRef, frame: Buf, home: &mut Home, context: &mut Context<'_>) {
         let Ok(asked) = Asked::decode(&frame) else { return self.reply(request, Outcome::Malformed, context) };
+        if let Some(answer) = asked.described(&self.quorum(home, context)) {
+            return self.reply(request, answer.into_outcome(), context);
+        }
         let entropy = &mut self.entropy;
         let controller = match &mut self.state {
             State::Running(controller) => controller,
@@ -194,6 +198,17 @@ impl Control {
         }
         let decided = asked.decide(controller, context.config, &mut || entropy.next());
         self.take(request, decided, home, context);
+    }
+
+    fn quorum(&self, home: &mut Home, context: &Context<'_>) -> Quorum {
+        let log = home.log();
+        Quorum {
+            node_id: context.config.node_id,
+            leader_epoch: LEADER_EPOCH,
+            high_watermark: log.durable_end(self.log).unwrap_or_default(),
+            log_end_offset: log.end(self.log).unwrap_or_default(),
+            wall: context.wall,
+        }
     }
 
     /// Writes what was decided; the answer waits for it.
@@ -234,7 +249,7 @@ impl Control {
         }
         let batch = builder.build();
         let append =
-            Append { batch: &batch, max_timestamp: context.wall, leader_epoch: LeaderEpoch(0), log_append_time: None };
+            Append { batch: &batch, max_timestamp: context.wall, leader_epoch: LEADER_EPOCH, log_append_time: None };
         home.log().append(self.log, context.wall, append).map(|appended| appended.last_offset.plus(1))
     }
 
@@ -459,6 +474,9 @@ pub(crate) fn read_token() -> Token {
 
 /// The id that Kafka gives to its metadata topic.
 pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+/// The metadata log has had one leader.
+const LEADER_EPOCH: LeaderEpoch = LeaderEpoch(0);
 
 /// A shorter history is not worth a snapshot.
 const SNAPSHOT_RECORDS_MIN: u64 = 10_000;

@@ -11,6 +11,7 @@ use wire::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, Alt
 use wire::incremental_alter_configs::{self as incremental, IncrementalAlterConfigsRequest};
 
 use super::STORAGE_FAILED;
+use super::config_resource::{BROKER, TOPIC};
 use crate::config::{BrokerConfig, DynamicProblem, Problem};
 
 /// Gives resources all their values.
@@ -264,9 +265,6 @@ fn incremental_response(
 fn invalid(message: impl Into<String>) -> (ErrorCode, String) {
     (ErrorCode::InvalidRequest, message.into())
 }
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;

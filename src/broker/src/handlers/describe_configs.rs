@@ -8,6 +8,7 @@ use wire::describe_configs::{
 };
 
 use super::View;
+use super::config_resource::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::config::ConfigEntry;
 
 /// The answer, one result for each resource.
@@ -48,7 +49,11 @@ fn entries(view: &View<'_>, resource: &DescribeConfigsResource<'_>) -> Result<Ve
         // No name: what all brokers were given while they ran.
         BROKER if name.is_empty() => Ok(view.config.describe_all_brokers(view.image).collect()),
         BROKER if name.parse() == Ok(view.image.node_id().0) => Ok(view.config.describe_broker(view.image).collect()),
-        BROKER => {
+        // These have no settings here, which is no error: ListConfigResources names the first.
+        BROKER_LOGGER if name.parse() == Ok(view.image.node_id().0) => Ok(Vec::new()),
+        CLIENT_METRICS | GROUP if !name.is_empty() => Ok(Vec::new()),
+        CLIENT_METRICS | GROUP => Err((ErrorCode::InvalidRequest, "a name is needed".to_owned())),
+        BROKER | BROKER_LOGGER => {
             let message = format!("this is broker {}, not '{}'", view.image.node_id().0, name.escape_debug());
             Err((ErrorCode::InvalidRequest, message))
         }
@@ -83,9 +88,6 @@ fn shown(entry: ConfigEntry, request: &DescribeConfigsRequest<'_>) -> DescribeCo
     }
 }
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +121,10 @@ mod tests {
         let broker = ask(&world, 4, "1", Some(&["default.replication.factor", "node.id"]));
         assert_eq!(broker.configs.len(), 2);
         assert!(broker.configs.iter().all(|config| config.read_only && config.config_source == 5));
-        assert!(ask(&world, 4, "", None).configs.is_empty());
+        for (resource_type, name) in [(4, ""), (8, "1"), (16, "metrics"), (32, "group")] {
+            let none = ask(&world, resource_type, name, None);
+            assert_eq!((none.error_code, none.configs.len()), (0, 0), "{resource_type} {name}");
+        }
     }
 
     #[test]
@@ -131,8 +136,10 @@ mod tests {
             (2, "__cluster_metadata", ErrorCode::UnknownTopicOrPartition),
             (4, "2", ErrorCode::InvalidRequest),
             (4, "one", ErrorCode::InvalidRequest),
-            (8, "1", ErrorCode::InvalidRequest),
-            (32, "group", ErrorCode::InvalidRequest),
+            (8, "2", ErrorCode::InvalidRequest),
+            (16, "", ErrorCode::InvalidRequest),
+            (32, "", ErrorCode::InvalidRequest),
+            (64, "1", ErrorCode::InvalidRequest),
         ] {
             let result = ask(&world, resource_type, name, None);
             assert_eq!(ErrorCode::from_wire(result.error_code), Some(expected), "{resource_type} {name}");

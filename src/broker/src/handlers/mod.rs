@@ -10,19 +10,25 @@ use controller::Image;
 use crate::config::BrokerConfig;
 
 pub(crate) mod alter_configs;
+pub(crate) mod alter_partition_reassignments;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
+pub(crate) mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod elect_leaders;
 pub(crate) mod find_coordinator;
 pub(crate) mod init_producer_id;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 #[cfg(test)]
 mod testing;
+pub(crate) mod unregister_broker;
+pub(crate) mod update_features;
 
 /// What an answer is made from.
 #[derive(Clone, Copy)]
@@ -42,6 +48,14 @@ pub(crate) fn is_internal(name: &str) -> bool {
 
 /// Where groups write down what they know.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// What can have settings, as Kafka numbers it.
+mod config_resource {
+    pub(crate) const TOPIC: i8 = 2;
+    pub(crate) const BROKER: i8 = 4;
+    pub(crate) const BROKER_LOGGER: i8 = 8;
+    pub(crate) const CLIENT_METRICS: i8 = 16;
+    pub(crate) const GROUP: i8 = 32;
+}
 
 /// A set of operations is a bit field; this one says that nobody asked for it.
 const OPERATIONS_NOT_ASKED: i32 = i32::MIN;

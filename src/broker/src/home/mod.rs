@@ -6,6 +6,7 @@
 mod append;
 mod deletions;
 mod fetch;
+mod lookups;
 mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -363,6 +364,7 @@ impl Home {
             match letter {
                 Letter::Fetch(fetch) => self.fetch(fetch, context),
                 Letter::ListOffsets(list) => self.list_offsets(list, context),
+                Letter::LookUp { request, lookup } => self.look_up(request, lookup, context),
                 _ => unreachable!("only reads are parked"),
             }
         }

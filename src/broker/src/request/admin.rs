@@ -5,6 +5,7 @@ use model::{ErrorCode, ProducerId};
 use wire::{ApiKey, Malformed, Reader, RequestBody, RequestHeader, Requested, ResponseBody, response_frame};
 
 use crate::config::BrokerConfig;
+use crate::handlers::describe_quorum::{self, Quorum};
 use crate::handlers::{alter_configs, create_partitions, create_topics, delete_topics, init_producer_id};
 use crate::mail::Outcome;
 
@@ -37,6 +38,12 @@ impl<'a> Asked<'a> {
 
     pub(crate) fn is_for_producer_id(&self) -> bool {
         self.body.key() == ApiKey::InitProducerId
+    }
+
+    /// What is said of the metadata log itself, if that is what is asked: it changes nothing.
+    pub(crate) fn described(&self, quorum: &Quorum) -> Option<Answer> {
+        let RequestBody::DescribeQuorum(request) = &self.body else { return None };
+        Some(self.answer(ResponseBody::DescribeQuorum(describe_quorum::answer(request, quorum))))
     }
 
     pub(crate) fn decide(

@@ -2,14 +2,21 @@
 //! together. Never touches a log or a socket.
 
 pub(crate) mod admin;
+mod alter_replica_log_dirs;
 pub(crate) mod delete_records;
+mod describe_log_dirs;
+mod describe_producers;
 pub(crate) mod fetch;
 pub(crate) mod fetch_session;
 pub(crate) mod groups;
 pub(crate) mod list_offsets;
+pub(crate) mod lookup;
+mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod read_only;
 pub(crate) mod split;
+
+use std::path::{Path, PathBuf};
 
 use effect::{Buf, File, Pool, ShardId};
 use log::Lease;
@@ -50,4 +57,9 @@ pub(crate) fn buf_of(bytes: &[u8], memory: &Pool) -> Buf {
     let mut buf = memory.take_over(bytes.len().max(1));
     buf.extend(bytes);
     buf.freeze()
+}
+
+/// A log directory as clients see it.
+fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf())
 }

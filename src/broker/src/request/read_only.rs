@@ -4,8 +4,9 @@ use effect::Buf;
 use wire::{ApiKey, Malformed, Reader, RequestBody, ResponseBody, api_versions_unsupported, response_frame};
 
 use crate::handlers::{
-    OFFSETS_TOPIC, View, api_versions, describe_cluster, describe_configs, describe_topic_partitions, find_coordinator,
-    init_producer_id, list_partition_reassignments, metadata,
+    OFFSETS_TOPIC, View, alter_partition_reassignments, api_versions, describe_cluster, describe_configs,
+    describe_topic_partitions, elect_leaders, find_coordinator, init_producer_id, list_config_resources,
+    list_partition_reassignments, metadata, unregister_broker, update_features,
 };
 
 /// What a request needs that is neither produce, fetch nor ListOffsets.
@@ -51,6 +52,17 @@ pub(crate) fn handle(
         RequestBody::ListPartitionReassignments(_) => {
             ResponseBody::ListPartitionReassignments(list_partition_reassignments::answer())
         }
+        RequestBody::AlterPartitionReassignments(request) => {
+            ResponseBody::AlterPartitionReassignments(alter_partition_reassignments::answer(request, view))
+        }
+        RequestBody::ElectLeaders(request) => ResponseBody::ElectLeaders(elect_leaders::answer(request, view)),
+        RequestBody::ListConfigResources(request) => {
+            ResponseBody::ListConfigResources(list_config_resources::answer(request, version, view))
+        }
+        RequestBody::UnregisterBroker(request) => {
+            ResponseBody::UnregisterBroker(unregister_broker::answer(request, view))
+        }
+        RequestBody::UpdateFeatures(request) => ResponseBody::UpdateFeatures(update_features::answer(request, version)),
         RequestBody::InitProducerId(request) => match init_producer_id::refusal(request) {
             Some(refusal) => ResponseBody::InitProducerId(refusal),
             None => return Ok(Handled::Control),
@@ -58,6 +70,8 @@ pub(crate) fn handle(
         RequestBody::CreateTopics(_) | RequestBody::DeleteTopics(_) | RequestBody::CreatePartitions(_) => {
             return Ok(Handled::Control);
         }
+        // It has the metadata log.
+        RequestBody::DescribeQuorum(_) => return Ok(Handled::Control),
         RequestBody::AlterConfigs(_) | RequestBody::IncrementalAlterConfigs(_) => return Ok(Handled::Control),
         RequestBody::Produce(_)
         | RequestBody::Fetch(_)
@@ -72,7 +86,11 @@ pub(crate) fn handle(
         | RequestBody::OffsetDelete(_)
         | RequestBody::DescribeGroups(_)
         | RequestBody::ListGroups(_)
-        | RequestBody::DeleteGroups(_) => {
+        | RequestBody::DeleteGroups(_)
+        | RequestBody::OffsetForLeaderEpoch(_)
+        | RequestBody::DescribeProducers(_)
+        | RequestBody::DescribeLogDirs(_)
+        | RequestBody::AlterReplicaLogDirs(_) => {
             unreachable!("these have paths of their own")
         }
     };

@@ -6,6 +6,8 @@
 #![allow(missing_docs, clippy::field_reassign_with_default)]
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -15,7 +17,11 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -23,6 +29,7 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
@@ -30,8 +37,11 @@ pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod unregister_broker;
+pub mod update_features;
 
 use crate::api::Api;
 use crate::{Malformed, Reader, Writer};
@@ -58,14 +68,24 @@ pub enum ApiKey {
     DeleteTopics = 20,
     DeleteRecords = 21,
     InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
     AlterConfigs = 33,
+    AlterReplicaLogDirs = 34,
+    DescribeLogDirs = 35,
     CreatePartitions = 37,
     DeleteGroups = 42,
+    ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
+    AlterPartitionReassignments = 45,
     ListPartitionReassignments = 46,
     OffsetDelete = 47,
+    DescribeQuorum = 55,
+    UpdateFeatures = 57,
     DescribeCluster = 60,
+    DescribeProducers = 61,
+    UnregisterBroker = 64,
+    ListConfigResources = 74,
     DescribeTopicPartitions = 75,
 }
 
@@ -89,8 +109,25 @@ pub const APIS: &[Api] = &[
     Api { key: ApiKey::DeleteTopics, name: "DeleteTopics", advertised_min: 1, min: 1, max: 6, flexible_from: 4 },
     Api { key: ApiKey::DeleteRecords, name: "DeleteRecords", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
     Api { key: ApiKey::InitProducerId, name: "InitProducerId", advertised_min: 0, min: 0, max: 5, flexible_from: 2 },
+    Api {
+        key: ApiKey::OffsetForLeaderEpoch,
+        name: "OffsetForLeaderEpoch",
+        advertised_min: 2,
+        min: 2,
+        max: 4,
+        flexible_from: 4,
+    },
     Api { key: ApiKey::DescribeConfigs, name: "DescribeConfigs", advertised_min: 1, min: 1, max: 4, flexible_from: 4 },
     Api { key: ApiKey::AlterConfigs, name: "AlterConfigs", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
+    Api {
+        key: ApiKey::AlterReplicaLogDirs,
+        name: "AlterReplicaLogDirs",
+        advertised_min: 1,
+        min: 1,
+        max: 2,
+        flexible_from: 2,
+    },
+    Api { key: ApiKey::DescribeLogDirs, name: "DescribeLogDirs", advertised_min: 1, min: 1, max: 5, flexible_from: 2 },
     Api {
         key: ApiKey::CreatePartitions,
         name: "CreatePartitions",
@@ -100,6 +137,7 @@ pub const APIS: &[Api] = &[
         flexible_from: 2,
     },
     Api { key: ApiKey::DeleteGroups, name: "DeleteGroups", advertised_min: 0, min: 0, max: 3, flexible_from: 2 },
+    Api { key: ApiKey::ElectLeaders, name: "ElectLeaders", advertised_min: 0, min: 0, max: 2, flexible_from: 2 },
     Api {
         key: ApiKey::IncrementalAlterConfigs,
         name: "IncrementalAlterConfigs",
@@ -107,6 +145,14 @@ pub const APIS: &[Api] = &[
         min: 0,
         max: 1,
         flexible_from: 1,
+    },
+    Api {
+        key: ApiKey::AlterPartitionReassignments,
+        name: "AlterPartitionReassignments",
+        advertised_min: 0,
+        min: 0,
+        max: 1,
+        flexible_from: 0,
     },
     Api {
         key: ApiKey::ListPartitionReassignments,
@@ -117,7 +163,33 @@ pub const APIS: &[Api] = &[
         flexible_from: 0,
     },
     Api { key: ApiKey::OffsetDelete, name: "OffsetDelete", advertised_min: 0, min: 0, max: 0, flexible_from: 32767 },
+    Api { key: ApiKey::DescribeQuorum, name: "DescribeQuorum", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
+    Api { key: ApiKey::UpdateFeatures, name: "UpdateFeatures", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
     Api { key: ApiKey::DescribeCluster, name: "DescribeCluster", advertised_min: 0, min: 0, max: 2, flexible_from: 0 },
+    Api {
+        key: ApiKey::DescribeProducers,
+        name: "DescribeProducers",
+        advertised_min: 0,
+        min: 0,
+        max: 0,
+        flexible_from: 0,
+    },
+    Api {
+        key: ApiKey::UnregisterBroker,
+        name: "UnregisterBroker",
+        advertised_min: 0,
+        min: 0,
+        max: 0,
+        flexible_from: 0,
+    },
+    Api {
+        key: ApiKey::ListConfigResources,
+        name: "ListConfigResources",
+        advertised_min: 0,
+        min: 0,
+        max: 1,
+        flexible_from: 0,
+    },
     Api {
         key: ApiKey::DescribeTopicPartitions,
         name: "DescribeTopicPartitions",
@@ -149,14 +221,24 @@ pub enum RequestBody<'a> {
     DeleteTopics(delete_topics::DeleteTopicsRequest<'a>),
     DeleteRecords(delete_records::DeleteRecordsRequest<'a>),
     InitProducerId(init_producer_id::InitProducerIdRequest<'a>),
+    OffsetForLeaderEpoch(offset_for_leader_epoch::OffsetForLeaderEpochRequest<'a>),
     DescribeConfigs(describe_configs::DescribeConfigsRequest<'a>),
     AlterConfigs(alter_configs::AlterConfigsRequest<'a>),
+    AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsRequest<'a>),
+    DescribeLogDirs(describe_log_dirs::DescribeLogDirsRequest<'a>),
     CreatePartitions(create_partitions::CreatePartitionsRequest<'a>),
     DeleteGroups(delete_groups::DeleteGroupsRequest<'a>),
+    ElectLeaders(elect_leaders::ElectLeadersRequest<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsRequest<'a>),
+    AlterPartitionReassignments(alter_partition_reassignments::AlterPartitionReassignmentsRequest<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsRequest<'a>),
     OffsetDelete(offset_delete::OffsetDeleteRequest<'a>),
+    DescribeQuorum(describe_quorum::DescribeQuorumRequest<'a>),
+    UpdateFeatures(update_features::UpdateFeaturesRequest<'a>),
     DescribeCluster(describe_cluster::DescribeClusterRequest),
+    DescribeProducers(describe_producers::DescribeProducersRequest<'a>),
+    UnregisterBroker(unregister_broker::UnregisterBrokerRequest),
+    ListConfigResources(list_config_resources::ListConfigResourcesRequest),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsRequest<'a>),
 }
 
@@ -190,23 +272,51 @@ impl<'a> RequestBody<'a> {
             ApiKey::InitProducerId => {
                 Self::InitProducerId(init_producer_id::InitProducerIdRequest::decode(reader, version)?)
             }
+            ApiKey::OffsetForLeaderEpoch => Self::OffsetForLeaderEpoch(
+                offset_for_leader_epoch::OffsetForLeaderEpochRequest::decode(reader, version)?,
+            ),
             ApiKey::DescribeConfigs => {
                 Self::DescribeConfigs(describe_configs::DescribeConfigsRequest::decode(reader, version)?)
             }
             ApiKey::AlterConfigs => Self::AlterConfigs(alter_configs::AlterConfigsRequest::decode(reader, version)?),
+            ApiKey::AlterReplicaLogDirs => {
+                Self::AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsRequest::decode(reader, version)?)
+            }
+            ApiKey::DescribeLogDirs => {
+                Self::DescribeLogDirs(describe_log_dirs::DescribeLogDirsRequest::decode(reader, version)?)
+            }
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsRequest::decode(reader, version)?)
             }
             ApiKey::DeleteGroups => Self::DeleteGroups(delete_groups::DeleteGroupsRequest::decode(reader, version)?),
+            ApiKey::ElectLeaders => Self::ElectLeaders(elect_leaders::ElectLeadersRequest::decode(reader, version)?),
             ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
                 incremental_alter_configs::IncrementalAlterConfigsRequest::decode(reader, version)?,
+            ),
+            ApiKey::AlterPartitionReassignments => Self::AlterPartitionReassignments(
+                alter_partition_reassignments::AlterPartitionReassignmentsRequest::decode(reader, version)?,
             ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsRequest::decode(reader, version)?,
             ),
             ApiKey::OffsetDelete => Self::OffsetDelete(offset_delete::OffsetDeleteRequest::decode(reader, version)?),
+            ApiKey::DescribeQuorum => {
+                Self::DescribeQuorum(describe_quorum::DescribeQuorumRequest::decode(reader, version)?)
+            }
+            ApiKey::UpdateFeatures => {
+                Self::UpdateFeatures(update_features::UpdateFeaturesRequest::decode(reader, version)?)
+            }
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterRequest::decode(reader, version)?)
+            }
+            ApiKey::DescribeProducers => {
+                Self::DescribeProducers(describe_producers::DescribeProducersRequest::decode(reader, version)?)
+            }
+            ApiKey::UnregisterBroker => {
+                Self::UnregisterBroker(unregister_broker::UnregisterBrokerRequest::decode(reader, version)?)
+            }
+            ApiKey::ListConfigResources => {
+                Self::ListConfigResources(list_config_resources::ListConfigResourcesRequest::decode(reader, version)?)
             }
             ApiKey::DescribeTopicPartitions => Self::DescribeTopicPartitions(
                 describe_topic_partitions::DescribeTopicPartitionsRequest::decode(reader, version)?,
@@ -235,14 +345,24 @@ impl<'a> RequestBody<'a> {
             Self::DeleteTopics(body) => body.encode(writer, version),
             Self::DeleteRecords(body) => body.encode(writer, version),
             Self::InitProducerId(body) => body.encode(writer, version),
+            Self::OffsetForLeaderEpoch(body) => body.encode(writer, version),
             Self::DescribeConfigs(body) => body.encode(writer, version),
             Self::AlterConfigs(body) => body.encode(writer, version),
+            Self::AlterReplicaLogDirs(body) => body.encode(writer, version),
+            Self::DescribeLogDirs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
             Self::DeleteGroups(body) => body.encode(writer, version),
+            Self::ElectLeaders(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
+            Self::AlterPartitionReassignments(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
             Self::OffsetDelete(body) => body.encode(writer, version),
+            Self::DescribeQuorum(body) => body.encode(writer, version),
+            Self::UpdateFeatures(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
+            Self::DescribeProducers(body) => body.encode(writer, version),
+            Self::UnregisterBroker(body) => body.encode(writer, version),
+            Self::ListConfigResources(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
     }
@@ -268,14 +388,24 @@ impl<'a> RequestBody<'a> {
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
             Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
+            Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
+            Self::AlterReplicaLogDirs(_) => ApiKey::AlterReplicaLogDirs,
+            Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::DeleteGroups(_) => ApiKey::DeleteGroups,
+            Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+            Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::OffsetDelete(_) => ApiKey::OffsetDelete,
+            Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
+            Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
+            Self::DescribeProducers(_) => ApiKey::DescribeProducers,
+            Self::UnregisterBroker(_) => ApiKey::UnregisterBroker,
+            Self::ListConfigResources(_) => ApiKey::ListConfigResources,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }
@@ -302,14 +432,24 @@ pub enum ResponseBody<'a> {
     DeleteTopics(delete_topics::DeleteTopicsResponse<'a>),
     DeleteRecords(delete_records::DeleteRecordsResponse<'a>),
     InitProducerId(init_producer_id::InitProducerIdResponse),
+    OffsetForLeaderEpoch(offset_for_leader_epoch::OffsetForLeaderEpochResponse<'a>),
     DescribeConfigs(describe_configs::DescribeConfigsResponse<'a>),
     AlterConfigs(alter_configs::AlterConfigsResponse<'a>),
+    AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsResponse<'a>),
+    DescribeLogDirs(describe_log_dirs::DescribeLogDirsResponse<'a>),
     CreatePartitions(create_partitions::CreatePartitionsResponse<'a>),
     DeleteGroups(delete_groups::DeleteGroupsResponse<'a>),
+    ElectLeaders(elect_leaders::ElectLeadersResponse<'a>),
     IncrementalAlterConfigs(incremental_alter_configs::IncrementalAlterConfigsResponse<'a>),
+    AlterPartitionReassignments(alter_partition_reassignments::AlterPartitionReassignmentsResponse<'a>),
     ListPartitionReassignments(list_partition_reassignments::ListPartitionReassignmentsResponse<'a>),
     OffsetDelete(offset_delete::OffsetDeleteResponse<'a>),
+    DescribeQuorum(describe_quorum::DescribeQuorumResponse<'a>),
+    UpdateFeatures(update_features::UpdateFeaturesResponse<'a>),
     DescribeCluster(describe_cluster::DescribeClusterResponse<'a>),
+    DescribeProducers(describe_producers::DescribeProducersResponse<'a>),
+    UnregisterBroker(unregister_broker::UnregisterBrokerResponse<'a>),
+    ListConfigResources(list_config_resources::ListConfigResourcesResponse<'a>),
     DescribeTopicPartitions(describe_topic_partitions::DescribeTopicPartitionsResponse<'a>),
 }
 
@@ -343,23 +483,51 @@ impl<'a> ResponseBody<'a> {
             ApiKey::InitProducerId => {
                 Self::InitProducerId(init_producer_id::InitProducerIdResponse::decode(reader, version)?)
             }
+            ApiKey::OffsetForLeaderEpoch => Self::OffsetForLeaderEpoch(
+                offset_for_leader_epoch::OffsetForLeaderEpochResponse::decode(reader, version)?,
+            ),
             ApiKey::DescribeConfigs => {
                 Self::DescribeConfigs(describe_configs::DescribeConfigsResponse::decode(reader, version)?)
             }
             ApiKey::AlterConfigs => Self::AlterConfigs(alter_configs::AlterConfigsResponse::decode(reader, version)?),
+            ApiKey::AlterReplicaLogDirs => {
+                Self::AlterReplicaLogDirs(alter_replica_log_dirs::AlterReplicaLogDirsResponse::decode(reader, version)?)
+            }
+            ApiKey::DescribeLogDirs => {
+                Self::DescribeLogDirs(describe_log_dirs::DescribeLogDirsResponse::decode(reader, version)?)
+            }
             ApiKey::CreatePartitions => {
                 Self::CreatePartitions(create_partitions::CreatePartitionsResponse::decode(reader, version)?)
             }
             ApiKey::DeleteGroups => Self::DeleteGroups(delete_groups::DeleteGroupsResponse::decode(reader, version)?),
+            ApiKey::ElectLeaders => Self::ElectLeaders(elect_leaders::ElectLeadersResponse::decode(reader, version)?),
             ApiKey::IncrementalAlterConfigs => Self::IncrementalAlterConfigs(
                 incremental_alter_configs::IncrementalAlterConfigsResponse::decode(reader, version)?,
+            ),
+            ApiKey::AlterPartitionReassignments => Self::AlterPartitionReassignments(
+                alter_partition_reassignments::AlterPartitionReassignmentsResponse::decode(reader, version)?,
             ),
             ApiKey::ListPartitionReassignments => Self::ListPartitionReassignments(
                 list_partition_reassignments::ListPartitionReassignmentsResponse::decode(reader, version)?,
             ),
             ApiKey::OffsetDelete => Self::OffsetDelete(offset_delete::OffsetDeleteResponse::decode(reader, version)?),
+            ApiKey::DescribeQuorum => {
+                Self::DescribeQuorum(describe_quorum::DescribeQuorumResponse::decode(reader, version)?)
+            }
+            ApiKey::UpdateFeatures => {
+                Self::UpdateFeatures(update_features::UpdateFeaturesResponse::decode(reader, version)?)
+            }
             ApiKey::DescribeCluster => {
                 Self::DescribeCluster(describe_cluster::DescribeClusterResponse::decode(reader, version)?)
+            }
+            ApiKey::DescribeProducers => {
+                Self::DescribeProducers(describe_producers::DescribeProducersResponse::decode(reader, version)?)
+            }
+            ApiKey::UnregisterBroker => {
+                Self::UnregisterBroker(unregister_broker::UnregisterBrokerResponse::decode(reader, version)?)
+            }
+            ApiKey::ListConfigResources => {
+                Self::ListConfigResources(list_config_resources::ListConfigResourcesResponse::decode(reader, version)?)
             }
             ApiKey::DescribeTopicPartitions => Self::DescribeTopicPartitions(
                 describe_topic_partitions::DescribeTopicPartitionsResponse::decode(reader, version)?,
@@ -388,14 +556,24 @@ impl<'a> ResponseBody<'a> {
             Self::DeleteTopics(body) => body.encode(writer, version),
             Self::DeleteRecords(body) => body.encode(writer, version),
             Self::InitProducerId(body) => body.encode(writer, version),
+            Self::OffsetForLeaderEpoch(body) => body.encode(writer, version),
             Self::DescribeConfigs(body) => body.encode(writer, version),
             Self::AlterConfigs(body) => body.encode(writer, version),
+            Self::AlterReplicaLogDirs(body) => body.encode(writer, version),
+            Self::DescribeLogDirs(body) => body.encode(writer, version),
             Self::CreatePartitions(body) => body.encode(writer, version),
             Self::DeleteGroups(body) => body.encode(writer, version),
+            Self::ElectLeaders(body) => body.encode(writer, version),
             Self::IncrementalAlterConfigs(body) => body.encode(writer, version),
+            Self::AlterPartitionReassignments(body) => body.encode(writer, version),
             Self::ListPartitionReassignments(body) => body.encode(writer, version),
             Self::OffsetDelete(body) => body.encode(writer, version),
+            Self::DescribeQuorum(body) => body.encode(writer, version),
+            Self::UpdateFeatures(body) => body.encode(writer, version),
             Self::DescribeCluster(body) => body.encode(writer, version),
+            Self::DescribeProducers(body) => body.encode(writer, version),
+            Self::UnregisterBroker(body) => body.encode(writer, version),
+            Self::ListConfigResources(body) => body.encode(writer, version),
             Self::DescribeTopicPartitions(body) => body.encode(writer, version),
         }
     }
@@ -421,14 +599,24 @@ impl<'a> ResponseBody<'a> {
             Self::DeleteTopics(_) => ApiKey::DeleteTopics,
             Self::DeleteRecords(_) => ApiKey::DeleteRecords,
             Self::InitProducerId(_) => ApiKey::InitProducerId,
+            Self::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
             Self::DescribeConfigs(_) => ApiKey::DescribeConfigs,
             Self::AlterConfigs(_) => ApiKey::AlterConfigs,
+            Self::AlterReplicaLogDirs(_) => ApiKey::AlterReplicaLogDirs,
+            Self::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
             Self::CreatePartitions(_) => ApiKey::CreatePartitions,
             Self::DeleteGroups(_) => ApiKey::DeleteGroups,
+            Self::ElectLeaders(_) => ApiKey::ElectLeaders,
             Self::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+            Self::AlterPartitionReassignments(_) => ApiKey::AlterPartitionReassignments,
             Self::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
             Self::OffsetDelete(_) => ApiKey::OffsetDelete,
+            Self::DescribeQuorum(_) => ApiKey::DescribeQuorum,
+            Self::UpdateFeatures(_) => ApiKey::UpdateFeatures,
             Self::DescribeCluster(_) => ApiKey::DescribeCluster,
+            Self::DescribeProducers(_) => ApiKey::DescribeProducers,
+            Self::UnregisterBroker(_) => ApiKey::UnregisterBroker,
+            Self::ListConfigResources(_) => ApiKey::ListConfigResources,
             Self::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         }
     }

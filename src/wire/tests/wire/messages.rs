@@ -54,6 +54,7 @@ fn decoded_messages_equal_what_was_encoded_where_the_version_has_every_field() {
             ApiKey::FindCoordinator,
             ApiKey::LeaveGroup,
             ApiKey::DeleteTopics,
+            ApiKey::UpdateFeatures,
         ];
         let version = body.key().api().max;
         let bytes = encoded_request(&body, version);

@@ -25,14 +25,24 @@ pub fn requests() -> Vec<RequestBody<'static>> {
         RequestBody::DeleteTopics(delete_topics_request()),
         RequestBody::DeleteRecords(delete_records_request()),
         RequestBody::InitProducerId(init_producer_id_request()),
+        RequestBody::OffsetForLeaderEpoch(offset_for_leader_epoch_request()),
         RequestBody::DescribeConfigs(describe_configs_request()),
         RequestBody::AlterConfigs(alter_configs_request()),
+        RequestBody::AlterReplicaLogDirs(alter_replica_log_dirs_request()),
+        RequestBody::DescribeLogDirs(describe_log_dirs_request()),
         RequestBody::CreatePartitions(create_partitions_request()),
         RequestBody::DeleteGroups(delete_groups_request()),
+        RequestBody::ElectLeaders(elect_leaders_request()),
         RequestBody::IncrementalAlterConfigs(incremental_alter_configs_request()),
+        RequestBody::AlterPartitionReassignments(alter_partition_reassignments_request()),
         RequestBody::ListPartitionReassignments(list_partition_reassignments_request()),
         RequestBody::OffsetDelete(offset_delete_request()),
+        RequestBody::DescribeQuorum(describe_quorum_request()),
+        RequestBody::UpdateFeatures(update_features_request()),
         RequestBody::DescribeCluster(describe_cluster_request()),
+        RequestBody::DescribeProducers(describe_producers_request()),
+        RequestBody::UnregisterBroker(unregister_broker_request()),
+        RequestBody::ListConfigResources(list_config_resources_request()),
         RequestBody::DescribeTopicPartitions(describe_topic_partitions_request()),
     ]
 }
@@ -58,14 +68,24 @@ pub fn default_requests() -> Vec<RequestBody<'static>> {
         RequestBody::DeleteTopics(Default::default()),
         RequestBody::DeleteRecords(Default::default()),
         RequestBody::InitProducerId(Default::default()),
+        RequestBody::OffsetForLeaderEpoch(Default::default()),
         RequestBody::DescribeConfigs(Default::default()),
         RequestBody::AlterConfigs(Default::default()),
+        RequestBody::AlterReplicaLogDirs(Default::default()),
+        RequestBody::DescribeLogDirs(Default::default()),
         RequestBody::CreatePartitions(Default::default()),
         RequestBody::DeleteGroups(Default::default()),
+        RequestBody::ElectLeaders(Default::default()),
         RequestBody::IncrementalAlterConfigs(Default::default()),
+        RequestBody::AlterPartitionReassignments(Default::default()),
         RequestBody::ListPartitionReassignments(Default::default()),
         RequestBody::OffsetDelete(Default::default()),
+        RequestBody::DescribeQuorum(Default::default()),
+        RequestBody::UpdateFeatures(Default::default()),
         RequestBody::DescribeCluster(Default::default()),
+        RequestBody::DescribeProducers(Default::default()),
+        RequestBody::UnregisterBroker(Default::default()),
+        RequestBody::ListConfigResources(Default::default()),
         RequestBody::DescribeTopicPartitions(Default::default()),
     ]
 }
@@ -91,14 +111,24 @@ pub fn responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::DeleteTopics(delete_topics_response()),
         ResponseBody::DeleteRecords(delete_records_response()),
         ResponseBody::InitProducerId(init_producer_id_response()),
+        ResponseBody::OffsetForLeaderEpoch(offset_for_leader_epoch_response()),
         ResponseBody::DescribeConfigs(describe_configs_response()),
         ResponseBody::AlterConfigs(alter_configs_response()),
+        ResponseBody::AlterReplicaLogDirs(alter_replica_log_dirs_response()),
+        ResponseBody::DescribeLogDirs(describe_log_dirs_response()),
         ResponseBody::CreatePartitions(create_partitions_response()),
         ResponseBody::DeleteGroups(delete_groups_response()),
+        ResponseBody::ElectLeaders(elect_leaders_response()),
         ResponseBody::IncrementalAlterConfigs(incremental_alter_configs_response()),
+        ResponseBody::AlterPartitionReassignments(alter_partition_reassignments_response()),
         ResponseBody::ListPartitionReassignments(list_partition_reassignments_response()),
         ResponseBody::OffsetDelete(offset_delete_response()),
+        ResponseBody::DescribeQuorum(describe_quorum_response()),
+        ResponseBody::UpdateFeatures(update_features_response()),
         ResponseBody::DescribeCluster(describe_cluster_response()),
+        ResponseBody::DescribeProducers(describe_producers_response()),
+        ResponseBody::UnregisterBroker(unregister_broker_response()),
+        ResponseBody::ListConfigResources(list_config_resources_response()),
         ResponseBody::DescribeTopicPartitions(describe_topic_partitions_response()),
     ]
 }
@@ -124,14 +154,24 @@ pub fn default_responses() -> Vec<ResponseBody<'static>> {
         ResponseBody::DeleteTopics(Default::default()),
         ResponseBody::DeleteRecords(Default::default()),
         ResponseBody::InitProducerId(Default::default()),
+        ResponseBody::OffsetForLeaderEpoch(Default::default()),
         ResponseBody::DescribeConfigs(Default::default()),
         ResponseBody::AlterConfigs(Default::default()),
+        ResponseBody::AlterReplicaLogDirs(Default::default()),
+        ResponseBody::DescribeLogDirs(Default::default()),
         ResponseBody::CreatePartitions(Default::default()),
         ResponseBody::DeleteGroups(Default::default()),
+        ResponseBody::ElectLeaders(Default::default()),
         ResponseBody::IncrementalAlterConfigs(Default::default()),
+        ResponseBody::AlterPartitionReassignments(Default::default()),
         ResponseBody::ListPartitionReassignments(Default::default()),
         ResponseBody::OffsetDelete(Default::default()),
+        ResponseBody::DescribeQuorum(Default::default()),
+        ResponseBody::UpdateFeatures(Default::default()),
         ResponseBody::DescribeCluster(Default::default()),
+        ResponseBody::DescribeProducers(Default::default()),
+        ResponseBody::UnregisterBroker(Default::default()),
+        ResponseBody::ListConfigResources(Default::default()),
         ResponseBody::DescribeTopicPartitions(Default::default()),
     ]
 }
@@ -862,6 +902,47 @@ fn init_producer_id_response() -> wire::init_producer_id::InitProducerIdResponse
     }
 }
 
+fn offset_for_leader_epoch_request() -> wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest<'static> {
+    wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest {
+        replica_id: 1,
+        topics: vec![
+            wire::offset_for_leader_epoch::OffsetForLeaderTopic {
+                topic: "text-4".into(),
+                partitions: vec![
+                    wire::offset_for_leader_epoch::OffsetForLeaderPartition {
+                        partition: 7,
+                        current_leader_epoch: 8,
+                        leader_epoch: 9,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn offset_for_leader_epoch_response() -> wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse<'static> {
+    wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse {
+        throttle_time_ms: 1,
+        topics: vec![
+            wire::offset_for_leader_epoch::OffsetForLeaderTopicResult {
+                topic: "text-4".into(),
+                partitions: vec![
+                    wire::offset_for_leader_epoch::EpochEndOffset {
+                        error_code: 7,
+                        partition: 8,
+                        leader_epoch: 9,
+                        end_offset: 10,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
 fn describe_configs_request() -> wire::describe_configs::DescribeConfigsRequest<'static> {
     wire::describe_configs::DescribeConfigsRequest {
         resources: vec![
@@ -947,6 +1028,87 @@ fn alter_configs_response() -> wire::alter_configs::AlterConfigsResponse<'static
     }
 }
 
+fn alter_replica_log_dirs_request() -> wire::alter_replica_log_dirs::AlterReplicaLogDirsRequest<'static> {
+    wire::alter_replica_log_dirs::AlterReplicaLogDirsRequest {
+        dirs: vec![
+            wire::alter_replica_log_dirs::AlterReplicaLogDir {
+                path: "text-3".into(),
+                topics: vec![
+                    wire::alter_replica_log_dirs::AlterReplicaLogDirTopic {
+                        name: "text-6".into(),
+                        partitions: vec![8, 9],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn alter_replica_log_dirs_response() -> wire::alter_replica_log_dirs::AlterReplicaLogDirsResponse<'static> {
+    wire::alter_replica_log_dirs::AlterReplicaLogDirsResponse {
+        throttle_time_ms: 1,
+        results: vec![
+            wire::alter_replica_log_dirs::AlterReplicaLogDirTopicResult {
+                topic_name: "text-4".into(),
+                partitions: vec![
+                    wire::alter_replica_log_dirs::AlterReplicaLogDirPartitionResult {
+                        partition_index: 7,
+                        error_code: 8,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn describe_log_dirs_request() -> wire::describe_log_dirs::DescribeLogDirsRequest<'static> {
+    wire::describe_log_dirs::DescribeLogDirsRequest {
+        topics: Some(vec![
+            wire::describe_log_dirs::DescribableLogDirTopic {
+                topic: "text-3".into(),
+                partitions: vec![5, 6],
+            };
+            2
+        ]),
+    }
+}
+
+fn describe_log_dirs_response() -> wire::describe_log_dirs::DescribeLogDirsResponse<'static> {
+    wire::describe_log_dirs::DescribeLogDirsResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        results: vec![
+            wire::describe_log_dirs::DescribeLogDirsResult {
+                error_code: 5,
+                log_dir: "text-6".into(),
+                topics: vec![
+                    wire::describe_log_dirs::DescribeLogDirsTopic {
+                        name: "text-9".into(),
+                        partitions: vec![
+                            wire::describe_log_dirs::DescribeLogDirsPartition {
+                                partition_index: 12,
+                                partition_size: 13,
+                                offset_lag: 14,
+                                is_future_key: true,
+                            };
+                            2
+                        ],
+                    };
+                    2
+                ],
+                total_bytes: 16,
+                usable_bytes: 17,
+                is_cordoned: true,
+            };
+            2
+        ],
+    }
+}
+
 fn create_partitions_request() -> wire::create_partitions::CreatePartitionsRequest<'static> {
     wire::create_partitions::CreatePartitionsRequest {
         topics: vec![
@@ -997,6 +1159,41 @@ fn delete_groups_response() -> wire::delete_groups::DeleteGroupsResponse<'static
     }
 }
 
+fn elect_leaders_request() -> wire::elect_leaders::ElectLeadersRequest<'static> {
+    wire::elect_leaders::ElectLeadersRequest {
+        election_type: 1,
+        topic_partitions: Some(vec![
+            wire::elect_leaders::TopicPartitions {
+                topic: "text-4".into(),
+                partitions: vec![6, 7],
+            };
+            2
+        ]),
+        timeout_ms: 8,
+    }
+}
+
+fn elect_leaders_response() -> wire::elect_leaders::ElectLeadersResponse<'static> {
+    wire::elect_leaders::ElectLeadersResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        replica_election_results: vec![
+            wire::elect_leaders::ReplicaElectionResult {
+                topic: "text-5".into(),
+                partition_result: vec![
+                    wire::elect_leaders::PartitionResult {
+                        partition_id: 8,
+                        error_code: 9,
+                        error_message: Some("text-10".into()),
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
 fn incremental_alter_configs_request() -> wire::incremental_alter_configs::IncrementalAlterConfigsRequest<'static> {
     wire::incremental_alter_configs::IncrementalAlterConfigsRequest {
         resources: vec![
@@ -1027,6 +1224,51 @@ fn incremental_alter_configs_response() -> wire::incremental_alter_configs::Incr
                 error_message: Some("text-5".into()),
                 resource_type: 6,
                 resource_name: "text-7".into(),
+            };
+            2
+        ],
+    }
+}
+
+fn alter_partition_reassignments_request()
+-> wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest<'static> {
+    wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest {
+        timeout_ms: 1,
+        allow_replication_factor_change: false,
+        topics: vec![
+            wire::alter_partition_reassignments::ReassignableTopic {
+                name: "text-4".into(),
+                partitions: vec![
+                    wire::alter_partition_reassignments::ReassignablePartition {
+                        partition_index: 7,
+                        replicas: Some(vec![9, 10]),
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn alter_partition_reassignments_response()
+-> wire::alter_partition_reassignments::AlterPartitionReassignmentsResponse<'static> {
+    wire::alter_partition_reassignments::AlterPartitionReassignmentsResponse {
+        throttle_time_ms: 1,
+        allow_replication_factor_change: false,
+        error_code: 2,
+        error_message: Some("text-3".into()),
+        responses: vec![
+            wire::alter_partition_reassignments::ReassignableTopicResponse {
+                name: "text-6".into(),
+                partitions: vec![
+                    wire::alter_partition_reassignments::ReassignablePartitionResponse {
+                        partition_index: 9,
+                        error_code: 10,
+                        error_message: Some("text-11".into()),
+                    };
+                    2
+                ],
             };
             2
         ],
@@ -1104,6 +1346,108 @@ fn offset_delete_response() -> wire::offset_delete::OffsetDeleteResponse<'static
     }
 }
 
+fn describe_quorum_request() -> wire::describe_quorum::DescribeQuorumRequest<'static> {
+    wire::describe_quorum::DescribeQuorumRequest {
+        topics: vec![
+            wire::describe_quorum::TopicData {
+                topic_name: "text-3".into(),
+                partitions: vec![wire::describe_quorum::PartitionData { partition_index: 6 }; 2],
+            };
+            2
+        ],
+    }
+}
+
+fn describe_quorum_response() -> wire::describe_quorum::DescribeQuorumResponse<'static> {
+    wire::describe_quorum::DescribeQuorumResponse {
+        error_code: 1,
+        error_message: Some("text-2".into()),
+        topics: vec![
+            wire::describe_quorum::TopicDataResponse {
+                topic_name: "text-5".into(),
+                partitions: vec![
+                    wire::describe_quorum::PartitionDataResponse {
+                        partition_index: 8,
+                        error_code: 9,
+                        error_message: Some("text-10".into()),
+                        leader_id: 11,
+                        leader_epoch: 12,
+                        high_watermark: 13,
+                        current_voters: vec![
+                            wire::describe_quorum::ReplicaState {
+                                replica_id: 16,
+                                replica_directory_id: Uuid([17; 16]),
+                                log_end_offset: 18,
+                                last_fetch_timestamp: 19,
+                                last_caught_up_timestamp: 20,
+                            };
+                            2
+                        ],
+                        observers: vec![
+                            wire::describe_quorum::ReplicaState {
+                                replica_id: 23,
+                                replica_directory_id: Uuid([24; 16]),
+                                log_end_offset: 25,
+                                last_fetch_timestamp: 26,
+                                last_caught_up_timestamp: 27,
+                            };
+                            2
+                        ],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+        nodes: vec![
+            wire::describe_quorum::Node {
+                node_id: 30,
+                listeners: vec![
+                    wire::describe_quorum::Listener {
+                        name: "text-33".into(),
+                        host: "text-34".into(),
+                        port: 35,
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn update_features_request() -> wire::update_features::UpdateFeaturesRequest<'static> {
+    wire::update_features::UpdateFeaturesRequest {
+        timeout_ms: 1,
+        feature_updates: vec![
+            wire::update_features::FeatureUpdateKey {
+                feature: "text-4".into(),
+                max_version_level: 5,
+                allow_downgrade: true,
+                upgrade_type: 7,
+            };
+            2
+        ],
+        validate_only: true,
+    }
+}
+
+fn update_features_response() -> wire::update_features::UpdateFeaturesResponse<'static> {
+    wire::update_features::UpdateFeaturesResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        error_message: Some("text-3".into()),
+        results: vec![
+            wire::update_features::UpdatableFeatureResult {
+                feature: "text-6".into(),
+                error_code: 7,
+                error_message: Some("text-8".into()),
+            };
+            2
+        ],
+    }
+}
+
 fn describe_cluster_request() -> wire::describe_cluster::DescribeClusterRequest {
     wire::describe_cluster::DescribeClusterRequest {
         include_cluster_authorized_operations: true,
@@ -1131,6 +1475,76 @@ fn describe_cluster_response() -> wire::describe_cluster::DescribeClusterRespons
             2
         ],
         cluster_authorized_operations: 14,
+    }
+}
+
+fn describe_producers_request() -> wire::describe_producers::DescribeProducersRequest<'static> {
+    wire::describe_producers::DescribeProducersRequest {
+        topics: vec![
+            wire::describe_producers::TopicRequest { name: "text-3".into(), partition_indexes: vec![5, 6] };
+            2
+        ],
+    }
+}
+
+fn describe_producers_response() -> wire::describe_producers::DescribeProducersResponse<'static> {
+    wire::describe_producers::DescribeProducersResponse {
+        throttle_time_ms: 1,
+        topics: vec![
+            wire::describe_producers::TopicResponse {
+                name: "text-4".into(),
+                partitions: vec![
+                    wire::describe_producers::PartitionResponse {
+                        partition_index: 7,
+                        error_code: 8,
+                        error_message: Some("text-9".into()),
+                        active_producers: vec![
+                            wire::describe_producers::ProducerState {
+                                producer_id: 12,
+                                producer_epoch: 13,
+                                last_sequence: 14,
+                                last_timestamp: 15,
+                                coordinator_epoch: 16,
+                                current_txn_start_offset: 17,
+                            };
+                            2
+                        ],
+                    };
+                    2
+                ],
+            };
+            2
+        ],
+    }
+}
+
+fn unregister_broker_request() -> wire::unregister_broker::UnregisterBrokerRequest {
+    wire::unregister_broker::UnregisterBrokerRequest { broker_id: 1 }
+}
+
+fn unregister_broker_response() -> wire::unregister_broker::UnregisterBrokerResponse<'static> {
+    wire::unregister_broker::UnregisterBrokerResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        error_message: Some("text-3".into()),
+    }
+}
+
+fn list_config_resources_request() -> wire::list_config_resources::ListConfigResourcesRequest {
+    wire::list_config_resources::ListConfigResourcesRequest { resource_types: vec![2, 3] }
+}
+
+fn list_config_resources_response() -> wire::list_config_resources::ListConfigResourcesResponse<'static> {
+    wire::list_config_resources::ListConfigResourcesResponse {
+        throttle_time_ms: 1,
+        error_code: 2,
+        config_resources: vec![
+            wire::list_config_resources::ConfigResource {
+                resource_name: "text-5".into(),
+                resource_type: 6,
+            };
+            2
+        ],
     }
 }
 

@@ -69,6 +69,7 @@ final class AdminChecks {
                     equal(get(admin.listPartitionReassignments().reassignments()), Map.of()));
             new AdminConfigChecks(checks, admin, topic + "-altered").run();
             new AdminRecordChecks(checks, admin, topic + "-records").run();
+            new AdminLookChecks(checks, admin, topic + "-looked-at").run();
             deletions(admin);
         }
     }
