@@ -122,6 +122,8 @@ impl Log {
         let space = &mut self.roots[root].space;
         (space.asking, space.heard, space.filesystem) = (false, Some(self.now), None);
         let free = match done {
+            // A filesystem in memory may have no end, and says so by having no size.
+            Ok(Done::Space { total_bytes: 0, .. }) => u64::MAX,
             Ok(Done::Space { free_bytes, total_bytes }) => {
                 space.filesystem = Some(FilesystemRoom { total_bytes, free_bytes });
                 free_bytes

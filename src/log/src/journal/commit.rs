@@ -33,6 +33,8 @@ enum Way {
     Direct(Place, HandleId, File),
     /// In their segment, when what is under way there is over.
     Later,
+    /// In their segment, with the next frame: this one has no room for the last, partial block.
+    NextFrame,
 }
 
 /// A frame while it is gathered.
@@ -111,8 +113,10 @@ impl Log {
             let used = gathered.body.bytes() + 2 * ENTRY_HEAD_BYTES;
             let left = room.saturating_sub(used) as u64;
             let way = self.way(log, at, left, out);
-            if matches!(way, Way::Later) {
-                return true;
+            match way {
+                Way::Later => return true,
+                Way::NextFrame => return false,
+                Way::Journal | Way::Direct(..) => {}
             }
             if let Way::Direct(to, handle, file) = way {
                 self.gather_resume(log, gathered);
@@ -169,9 +173,12 @@ impl Log {
         let is_ready = segment.named && !segment.unsynced && partition.prepare;
         let is_behind =
             partition.first_open() < at && partition.segments[at - 1].durable == partition.segments[at - 1].end;
-        if is_behind || (is_ready && (partition.busy || left < BLOCK)) {
+        if is_behind || (is_ready && partition.busy) {
             // What is written now will be behind it soon.
             return Way::Later;
+        }
+        if is_ready && left < BLOCK {
+            return Way::NextFrame;
         }
         let end = direct_end(segment).filter(|end| is_ready && segment.destaged < end.position / BLOCK * BLOCK);
         let Some(to) = end else {
